@@ -1,0 +1,10 @@
+# The authors' recipe for ILSVRC 2012.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=120, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=4e-5, nesterov=True),
+)
+param_scheduler = dict(type='MultiStepLR', by_epoch=True, milestones=[30, 60, 90], gamma=0.1)
+auto_scale_lr = dict(enable=False, base_batch_size=256)

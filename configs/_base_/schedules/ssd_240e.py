@@ -1,0 +1,16 @@
+# For one GPU. SGD: with the authors' initialization Adam hardly learns from scratch, since its steps are large beside the
+# small weights of the side path and the depthwise convolutions.
+max_epochs = 240
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=35, norm_type=2),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='CosineAnnealingLR', eta_min=1e-4, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=32)

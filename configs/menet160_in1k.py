@@ -1,0 +1,2 @@
+_base_ = 'menet228_in1k.py'
+model = dict(backbone=dict(arch='160-8x1-g8'), head=dict(in_channels=640))

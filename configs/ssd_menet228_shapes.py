@@ -1,0 +1,30 @@
+_base_ = 'ssd_menet228_voc.py'
+# The quickstart: a generated set with objects of 10 to 60 % of the picture, trained from scratch on a CPU in minutes.
+data_root = 'data/shapes/'
+data_command = 'python tools/make_shapes.py'
+classes = ('circle', 'square', 'triangle', 'star')
+input_size = 160
+max_epochs = 12
+
+anchor_generator = dict(
+    strides=[16, 32, 53, 80, 160, 160],
+    min_sizes=[30, 60, 100, 120, 135, 150],
+    max_sizes=[60, 100, 120, 135, 150, 160],
+)
+model = dict(bbox_head=dict(num_classes=4, anchor_generator=anchor_generator))
+
+resize = dict(scale=(input_size, input_size))
+# Without Expand, which would shrink the objects to a few pixels at this size.
+train_pipeline = [
+    dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type != 'Expand'
+]
+test_pipeline = [dict(step, **resize) if step.type == 'Resize' else step for step in _base_.test_pipeline]
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **dataset))
+val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline, **dataset))
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=max_epochs, val_interval=3)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = 300
+param_scheduler[1].end = max_epochs

@@ -1,0 +1,125 @@
+"""What the command lines in ``tools/`` share: arguments, the config, the environment, messages."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from menet_mm.datasets.check import check_annotations
+from menet_mm.errors import InputError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command; a mistake in the input ends it with one sentence and status 1, without a traceback."""
+    # Said by the libraries at every start, and nothing that a user could act on.
+    warnings.filterwarnings('ignore', category=DeprecationWarning)
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f'error: {error}')
+    except AssertionError as error:
+        # A picture that the check at the start did not read, met by a data loader's worker.
+        found = re.search(r'failed to load image: (\S+)', str(error))
+        if not found:
+            raise
+        sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+    )
+    # torchrun sets the environment variable; older launchers pass the argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    if not Path(args.config).is_file():
+        raise InputError(f'no config {args.config}: give a file, such as configs/ssd_menet228_voc.py')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def check_checkpoint(path: str, config: str) -> None:
+    """Check that a checkpoint is there before anything is built.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if '://' not in path and not Path(path).is_file():
+        raise InputError(f'no checkpoint {path}: train one with `python tools/train.py {config}`')
+
+
+def check_data(cfg: Config, *splits: str) -> None:
+    """Check the annotation files of the final config's data sets; ``splits`` are of train, val, test.
+
+    Raises:
+        InputError: naming the first file that is missing or broken.
+    """
+    command = cfg.get('data_command', 'ls')
+    for split in splits:
+        if cfg.get(f'{split}_dataloader'):
+            check_annotations(cfg[f'{split}_dataloader'].dataset, command)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, and start the processes of a distributed run.
+
+    Raises:
+        InputError: if a launcher other than torchrun is used without a GPU.
+    """
+    _start_processes(cfg)
+    if cfg.default_scope == 'mmdet':
+        with redirect_stdout(io.StringIO()):  # prints that an optional package is not installed
+            import mmdet.datasets  # noqa: F401
+    runner = Runner.from_cfg(cfg)
+    runner.logger.addFilter(lambda record: 'will be deprecated in future' not in record.getMessage())
+    return runner
+
+
+def _start_processes(cfg: Config) -> None:
+    """Start the process group of a distributed run without a GPU, for which mmengine has no way of its own.
+
+    mmengine's launchers call ``torch.cuda.set_device`` and hand DDP a device id. It skips a group that is there already.
+    """
+    if cfg.launcher == 'none' or torch.cuda.is_available():
+        return
+    if cfg.launcher != 'pytorch':
+        raise InputError(f'--launcher {cfg.launcher} needs a GPU; without one use tools/dist_train.sh or dist_test.sh')
+    torch.distributed.init_process_group(backend='gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)

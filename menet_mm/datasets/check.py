@@ -1,0 +1,127 @@
+"""Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
+
+:func:`check_annotations` looks at files before a data set is built; :func:`check_images` decodes the pictures of one that
+was built. Both are called for the data sets of the final config, after ``--cfg-options``.
+"""
+
+from __future__ import annotations
+
+import os.path as osp
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from PIL import Image
+from rich.progress import track
+
+from menet_mm.errors import InputError
+
+#: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
+MAX_IMAGES = 25_000
+
+
+def leaf_configs(dataset: dict) -> Iterator[dict]:
+    """Yield the configs of the data sets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from leaf_configs(inner)
+    elif 'dataset' in dataset:
+        yield from leaf_configs(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def check_annotations(dataset: dict, data_command: str) -> None:
+    """Check that the annotation files of a data set config exist and, for VOC's XML files, that they can be read.
+
+    Args:
+        dataset: config of a data set, possibly wrapped.
+        data_command: what the user runs to get the data; part of the message.
+
+    Raises:
+        InputError: naming the first file that is missing or broken.
+    """
+    for leaf in leaf_configs(dataset):
+        root = Path(leaf.get('data_root') or '')
+        ann_file = leaf.get('ann_file') or ''
+        path = root / ann_file
+        if not (path.is_file() if ann_file else path.is_dir()):
+            raise InputError(
+                f'no data set: {path} does not exist; run `{data_command}`, or set data_root to where it is'
+            )
+        if path.suffix == '.txt' and 'sub_data_root' in (leaf.get('data_prefix') or {}):
+            _check_voc(leaf, root, path)
+
+
+def _check_voc(leaf: dict, root: Path, ann_file: Path) -> None:
+    folder = root / leaf['data_prefix']['sub_data_root']
+    names = Counter()
+    for image_id in ann_file.read_text().split():
+        names.update(_names_in(folder / leaf.get('ann_subdir', 'Annotations') / f'{image_id}.xml'))
+    classes = (leaf.get('metainfo') or {}).get('classes')
+    if classes and not leaf.get('test_mode') and not any(names[name] for name in classes):
+        raise InputError(
+            f'no object in {ann_file} is of the classes {", ".join(classes)}; it has {", ".join(sorted(names))}: '
+            'set metainfo.classes to names that occur in the data'
+        )
+
+
+def _names_in(path: Path) -> list[str]:
+    """Class names in one VOC annotation; every field that mmdet reads must be there."""
+    try:
+        root = ET.parse(path).getroot()
+        for side in ('width', 'height') if root.find('size') is not None else ():
+            int(root.find('size').find(side).text)
+        for obj in root.iter('object'):
+            for side in ('xmin', 'ymin', 'xmax', 'ymax'):
+                float(obj.find('bndbox').find(side).text)
+        return [obj.find('name').text for obj in root.iter('object')]
+    except FileNotFoundError:
+        raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
+    except (ET.ParseError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f'annotation {path} is not valid VOC XML ({error}); repair it or take its id out of the list'
+        ) from None
+
+
+def check_images(dataset: BaseDataset) -> int:
+    """Decode the pictures of a data set that was built; of a set above :data:`MAX_IMAGES`, an even sample.
+
+    Args:
+        dataset: a data set of mmdet or mmpretrain, possibly wrapped.
+
+    Returns:
+        How many pictures were decoded.
+
+    Raises:
+        InputError: naming the first picture that is missing, truncated or no picture at all.
+    """
+    count = len(dataset)
+    indices = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(int)) if count else []
+    paths = sorted({dataset.get_data_info(int(i))['img_path'] for i in indices})
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        results = pool.map(_decode, paths)
+        # A small set takes less time than the eye needs to read the bar.
+        for path, problem in zip(
+            paths, track(results, 'Checking images', len(paths), disable=len(paths) < 500), strict=True
+        ):
+            if problem:
+                raise InputError(f'image {path} cannot be read ({problem}); replace it or take its id out of the list')
+    return len(paths)
+
+
+def _decode(path: str) -> str | None:
+    if not osp.isfile(path):
+        return 'no such file'
+    try:
+        with Image.open(path) as image:
+            # Reads the whole file, so that truncation shows, but decodes a JPEG at an eighth of its size.
+            image.draft('RGB', (image.width // 8, image.height // 8))
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error).replace(f" '{path}'", '') or type(error).__name__
+    return None

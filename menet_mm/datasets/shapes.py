@@ -1,0 +1,260 @@
+"""A generated miniature detection set in VOC layout, so that the main job runs without a download.
+
+The classes differ in shape alone: colours, textures, sizes and places come from the same distributions for all of them.
+Pictures hold 1 to 6 objects with sides of 10 to 60 % of the picture, which overlap and are cut off by the border, on
+cluttered backgrounds. The backgrounds of the held-out split are of other kinds than those of the training split.
+
+Everything is drawn from numpy's seeded PCG64 and rounded to whole pixels before it is written, so that every machine gets
+the same annotations.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from menet_mm.errors import InputError
+
+CLASSES = ('circle', 'square', 'triangle', 'star')
+SIDES = (0.10, 0.60)  # of the picture
+MAX_OBJECTS = 6
+#: Part of an object's box that a later object may cover.
+MAX_COVERED = 0.4
+#: Raised whenever the pictures change, so that an older set is made anew.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object: its class, its outline in pixels, and the visible part of its bounding box."""
+
+    name: str
+    outline: np.ndarray  # (P, 2) x, y
+    box: tuple[int, int, int, int]  # x1, y1, x2, y2, zero-based, x2 and y2 exclusive
+    truncated: bool
+
+
+def make_shapes(out: str | Path, train: int = 1600, test: int = 300, seed: int = 0) -> Path:
+    """Write the set as ``VOC2007/{JPEGImages,Annotations,ImageSets/Main}`` and as ``annotations/{trainval,test}.json``.
+
+    Does nothing if ``out`` holds the same set already. The set appears in one step, when it is complete.
+
+    Args:
+        out: folder to write.
+        train: pictures in ``trainval``.
+        test: pictures in ``test``, the held-out split.
+        seed: of everything random.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: if a count is below 1, or ``out`` is a folder that this function did not write.
+    """
+    out = Path(out)
+    if train < 1 or test < 1:
+        raise InputError(f'both splits need at least one picture, but got train={train} and test={test}')
+    recipe = dict(version=VERSION, train=train, test=test, seed=seed, classes=list(CLASSES))
+    stamp = out / 'shapes.json'
+    if stamp.is_file() and json.loads(stamp.read_text()) == recipe:
+        return out
+    if out.exists() and any(out.iterdir()) and not stamp.is_file():
+        raise InputError(f'{out} holds something else: choose an empty folder with --out')
+
+    partial = out.with_name(f'{out.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in ('VOC2007/JPEGImages', 'VOC2007/Annotations', 'VOC2007/ImageSets/Main', 'annotations'):
+        (partial / folder).mkdir(parents=True)
+    for split, count in (('trainval', train), ('test', test)):
+        _write_split(partial, split, count, seed)
+    (partial / stamp.name).write_text(json.dumps(recipe))
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return out
+
+
+def _write_split(root: Path, split: str, count: int, seed: int) -> None:
+    held_out = split == 'test'
+    ids, images, annotations = [], [], []
+    for i in track(range(count), f'Drawing {split}', disable=count < 100):
+        rng = np.random.default_rng((seed, held_out, i))
+        picture, shapes = draw(rng, held_out)
+        height, width = picture.shape[:2]
+        image_id = f'{split}_{i:05d}'
+        ids.append(image_id)
+        file_name = f'{image_id}.jpg'
+        cv2.imwrite(str(root / 'VOC2007/JPEGImages' / file_name), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        _voc_xml(file_name, width, height, shapes).write(root / 'VOC2007/Annotations' / f'{image_id}.xml')
+        images.append(dict(id=i, file_name=file_name, width=width, height=height))
+        for shape in shapes:
+            x1, y1, x2, y2 = shape.box
+            box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
+            annotations.append(
+                dict(id=len(annotations) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1, **box)
+            )
+    (root / f'VOC2007/ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
+    coco = dict(images=images, annotations=annotations, categories=categories)
+    (root / f'annotations/{split}.json').write_text(json.dumps(coco))
+
+
+def _voc_xml(file_name: str, width: int, height: int, shapes: list[Shape]) -> ET.ElementTree:
+    root = ET.Element('annotation')
+
+    def add(parent: ET.Element, **fields: object) -> None:
+        for key, value in fields.items():
+            ET.SubElement(parent, key).text = str(value)
+
+    add(root, folder='VOC2007', filename=file_name)
+    add(ET.SubElement(root, 'size'), width=width, height=height, depth=3)
+    for shape in shapes:
+        obj = ET.SubElement(root, 'object')
+        add(obj, name=shape.name, pose='Unspecified', truncated=int(shape.truncated), difficult=0)
+        x1, y1, x2, y2 = shape.box
+        # VOC counts pixels from 1 and includes the last one.
+        add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+    ET.indent(root)
+    return ET.ElementTree(root)
+
+
+def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
+    """Draw one picture.
+
+    Args:
+        rng: source of everything random.
+        held_out: take a background of the kinds that the training split does not have.
+
+    Returns:
+        The picture (H, W, 3), uint8 BGR, and its objects from back to front.
+    """
+    width, height = (int(v) for v in rng.integers(160, 257, 2))
+    picture = _background(rng, width, height, held_out)
+    _clutter(rng, picture)
+    shapes = _place(rng, width, height)
+    for shape in shapes:
+        _paint(rng, picture, shape)
+    noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8), shapes
+
+
+def _place(rng: np.random.Generator, width: int, height: int) -> list[Shape]:
+    shapes = []
+    wanted = int(rng.integers(1, MAX_OBJECTS + 1))
+    for _ in range(20 * wanted):
+        if len(shapes) == wanted:
+            break
+        shape = _random_shape(rng, width, height)
+        if shape and all(_covered(shape.box, other.box) <= MAX_COVERED for other in shapes):
+            shapes.append(shape)
+    return shapes or _place(rng, width, height)
+
+
+def _random_shape(rng: np.random.Generator, width: int, height: int) -> Shape | None:
+    """Draw an object; None if it does not meet the limits on sides."""
+    name = CLASSES[rng.integers(len(CLASSES))]
+    outline = _outline(name) @ _rotation(rng.uniform(-0.3, 0.3))
+    outline -= outline.min(axis=0)
+    outline /= outline.max(axis=0)  # its bounding box is now the unit square
+    size = rng.uniform(*SIDES) * min(width, height)
+    stretch = np.exp(rng.uniform(-0.25, 0.25))
+    size_xy = np.array([size * stretch, size / stretch])
+    if rng.random() < 0.2:  # cut off by the border: up to 40 % of a side outside
+        corner = rng.uniform(-0.4 * size_xy, (width, height) - 0.6 * size_xy)
+    else:
+        corner = rng.uniform((0, 0), np.maximum((width, height) - size_xy, 1e-6))
+    outline = outline * size_xy + corner
+    full = np.concatenate([np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))]).astype(int)
+    box = np.clip(full, 0, [width, height, width, height])
+    sides = (box[2:] - box[:2]) / (width, height)
+    if (sides < SIDES[0]).any() or (sides > SIDES[1]).any():
+        return None
+    return Shape(name, outline, tuple(box.tolist()), truncated=bool((box != full).any()))
+
+
+def _outline(name: str) -> np.ndarray:
+    """Corners around the origin, (P, 2)."""
+    count = {'circle': 64, 'square': 4, 'triangle': 3, 'star': 10}[name]
+    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
+    radius = np.where(np.arange(count) % 2, 0.42, 1.0) if name == 'star' else np.ones(count)
+    return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
+
+
+def _rotation(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def _covered(new: tuple[int, ...], old: tuple[int, ...]) -> float:
+    """Part of the box ``old`` that the box ``new`` covers, or of ``new`` if that is more."""
+    w = min(new[2], old[2]) - max(new[0], old[0])
+    h = min(new[3], old[3]) - max(new[1], old[1])
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (new, old)]
+    return max(w, 0) * max(h, 0) / min(areas)
+
+
+def _texture(rng: np.random.Generator, width: int, height: int, kinds: tuple[str, ...], colours) -> np.ndarray:
+    """A rectangle (H, W, 3) with a texture of two colours, float32 in 0..255."""
+    one, two = np.asarray(colours, np.float32)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.uniform(0, np.pi)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    kind = kinds[rng.integers(len(kinds))]
+    if kind == 'plain':
+        mix = np.zeros_like(x)
+    elif kind == 'gradient':
+        mix = (along - along.min()) / max(np.ptp(along), 1)
+    elif kind == 'stripes':
+        mix = (np.sin(along * 2 * np.pi / rng.uniform(8, 40)) > 0).astype(np.float32)
+    elif kind == 'clouds':
+        coarse = rng.random((int(rng.integers(3, 9)), int(rng.integers(3, 9)))).astype(np.float32)
+        mix = np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+    elif kind == 'waves':
+        across = y * np.cos(angle) - x * np.sin(angle)
+        mix = 0.5 + 0.5 * np.sin(along / rng.uniform(3, 12) + 2 * np.sin(across / rng.uniform(6, 24)))
+    else:  # cells: each pixel takes the tone of the nearest of a few seeds
+        seeds = rng.uniform((0, 0), (width, height), (25, 2))
+        nearest = ((x[..., None] - seeds[:, 0]) ** 2 + (y[..., None] - seeds[:, 1]) ** 2).argmin(axis=-1)
+        mix = rng.random(len(seeds)).astype(np.float32)[nearest]
+    return one + (two - one) * mix[..., None]
+
+
+def _background(rng: np.random.Generator, width: int, height: int, held_out: bool) -> np.ndarray:
+    kinds = ('waves', 'cells') if held_out else ('gradient', 'stripes', 'clouds')
+    # Dull colours: the ground is grey with a tint.
+    return _texture(rng, width, height, kinds, rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3)))
+
+
+def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
+    """Scribble lines and small blots, none of which looks like a class."""
+    height, width = picture.shape[:2]
+    for _ in range(rng.integers(4, 16)):
+        colour = _vivid(rng).tolist()
+        points = rng.uniform((0, 0), (width, height), (int(rng.integers(2, 5)), 2)).astype(np.int32)
+        cv2.polylines(picture, [points], False, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
+    for _ in range(rng.integers(0, 12)):
+        centre = rng.uniform((0, 0), (width, height))
+        blot = (centre + rng.normal(0, 0.02 * width, (5, 2))).astype(np.int32)
+        cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
+
+
+def _paint(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -> None:
+    x1, y1, x2, y2 = shape.box
+    mask = np.zeros(picture.shape[:2], np.float32)
+    # Four fractional bits keep the edge where the outline says.
+    cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
+    mask = mask[y1:y2, x1:x2, None]
+    area = picture[y1:y2, x1:x2]
+    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', 'gradient', 'stripes', 'clouds'), [_vivid(rng), _vivid(rng)])
+    area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
+
+
+def _vivid(rng: np.random.Generator) -> np.ndarray:
+    """A saturated colour, for objects and clutter alike: colour does not tell the one from the other."""
+    low, high = rng.uniform(0, 60), rng.uniform(180, 255)
+    return rng.permutation([low, high, rng.uniform(low, high)])

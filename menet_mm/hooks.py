@@ -1,0 +1,85 @@
+"""The hook that our configs add to a Runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from menet_mm.datasets.check import check_images
+from menet_mm.errors import InputError
+from menet_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class InputCheckHook(Hook):
+    """Stop before the first iteration if data, config and checkpoint do not belong together.
+
+    Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, that the
+    training set fills a batch, and that a checkpoint to be tested or resumed fits the model; mmengine only logs a
+    warning for the last and goes on with random weights.
+
+    Raises:
+        InputError: with one sentence on what to change.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Check data against model, in every loop that has been built."""
+        loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+        for loop in loops:
+            if not hasattr(loop, 'dataloader'):
+                continue  # still a config: this run does not use it
+            dataset = loop.dataloader.dataset
+            self._check_classes(runner, dataset)
+            if len(loop.dataloader) == 0:
+                raise InputError(
+                    f'the training set has {len(dataset)} pictures but a batch takes {runner.cfg.train_dataloader.batch_size}: '
+                    'set train_dataloader.batch_size to no more than that'
+                )
+            if is_main_process():
+                runner.logger.info(f'Decoded {check_images(dataset)} images of {len(dataset)}: no defect found')
+
+    def _check_classes(self, runner: Runner, dataset) -> None:
+        classes = dataset.metainfo.get('classes')
+        if classes is None:
+            return
+        if isinstance(classes, str) or not isinstance(classes, Sequence):
+            raise InputError(f"metainfo.classes must be a tuple of names, such as ('{classes}',), but is {classes!r}")
+        for name, module in runner.model.named_modules():
+            # An RPN separates objects from background, whatever the classes.
+            if hasattr(module, 'num_classes') and not name.endswith('rpn_head') and module.num_classes != len(classes):
+                raise InputError(
+                    f'the data set has {len(classes)} classes ({", ".join(map(str, classes[:5]))}'
+                    f'{", ..." if len(classes) > 5 else ""}) but model.{name}.num_classes is {module.num_classes}: '
+                    'make both agree in the config'
+                )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that a checkpoint to be tested or resumed has exactly the model's tensors.
+
+        Training that starts from ``load_from`` may take only a part, such as the backbone of a detector of other classes,
+        but not nothing.
+        """
+        own = {key: value.shape for key, value in _unwrap(runner.model).state_dict().items()}
+        state = checkpoint.get('state_dict', checkpoint)
+        given = {key.removeprefix('module.'): getattr(value, 'shape', None) for key, value in state.items()}
+        if own == given:
+            return
+        missing = [key for key in own if key not in given]
+        unexpected = [key for key in given if key not in own]
+        differing = [key for key in own if key in given and own[key] != given[key]]
+        partial = hasattr(runner._train_loop, 'dataloader') and not runner._resume
+        if partial and len(missing) + len(differing) < len(own):
+            return
+        examples = [f'missing {key}' for key in missing[:2]] + [f'unexpected {key}' for key in unexpected[:2]]
+        examples += [f'{key} is {tuple(given[key])} instead of {tuple(own[key])}' for key in differing[:2]]
+        raise InputError(
+            f'the checkpoint is of another network: {len(missing)} tensors are missing, {len(unexpected)} are unexpected and '
+            f'{len(differing)} differ in shape ({"; ".join(examples)}); give the config that it was trained with'
+        )
+
+
+def _unwrap(model):
+    return getattr(model, 'module', model)

@@ -1,0 +1,188 @@
+"""The merging-and-evolution (ME) module.
+
+Paper: "Merging and Evolution: Improving Convolutional Neural Networks for Mobile Applications", IJCNN 2018,
+https://arxiv.org/abs/1803.09127, section III. Authors' code: https://github.com/clavichord93/MENet.
+
+Shape letters used in this package:
+
+    N        batch
+    C_in     channels that enter a unit
+    C_out    channels that leave it
+    b        bottleneck width, C_out / 4
+    g        groups of the two grouped 1x1 convolutions
+    k        width of the side path (narrow: 8, 12 or 24)
+    s        stride, 1 or 2
+    H, W     height and width on entry; H' = ceil(H / s), W' = ceil(W / s)
+"""
+
+from __future__ import annotations
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from menet_mm.errors import InputError
+from menet_mm.registry import MODELS
+
+ConfigDict = dict
+
+
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Interleave channel groups (ShuffleNet, https://arxiv.org/abs/1707.01083, section 3.1).
+
+    Args:
+        x: (N, b, H, W), with b divisible by ``groups``.
+        groups: g.
+
+    Returns:
+        (N, b, H, W), where channel ``i * b/g + j`` has moved to ``j * g + i``.
+    """
+    n, b, h, w = x.shape
+    return x.view(n, groups, b // groups, h, w).transpose(1, 2).reshape(n, b, h, w)
+
+
+class MergingEvolution(BaseModule):
+    """The two operations of the paper: merge all channels into a narrow map, evolve it back into a gate.
+
+    Merging (section III-A) is a 1x1 convolution b -> k over *all* channels, so that every group contributes. Evolution
+    (section III-B) is a 3x3 convolution k -> k, which adds spatial context, and a 1x1 convolution k -> b with a sigmoid:
+    one gate per pixel and channel.
+
+    Args:
+        channels: b.
+        side_channels: k.
+        stride: s, so that the gate fits features that are downsampled meanwhile.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        norm_cfg: mmcv's norm layer config.
+        act_cfg: activation behind the first two convolutions. The gate is always a sigmoid.
+        init_cfg: mmengine's initialization config.
+
+    Raises:
+        InputError: if a width is not positive.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        side_channels: int,
+        stride: int = 1,
+        conv_cfg: ConfigDict | None = None,
+        norm_cfg: ConfigDict | None = None,
+        act_cfg: ConfigDict | None = None,
+        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if channels < 1 or side_channels < 1:
+            raise InputError(
+                f'the side path needs positive widths, but got channels={channels}, side_channels={side_channels}'
+            )
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        act_cfg = act_cfg or dict(type='ReLU')
+        self.merge = ConvModule(channels, side_channels, 1, act_cfg=act_cfg, **layer_cfg)
+        self.conv = ConvModule(side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg)
+        self.evolve = ConvModule(side_channels, channels, 1, act_cfg=dict(type='Sigmoid'), **layer_cfg)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Compute the gate.
+
+        Args:
+            y: (N, b, H, W).
+
+        Returns:
+            (N, b, H', W') in (0, 1).
+        """
+        return self.evolve(self.conv(self.merge(y)))
+
+
+@MODELS.register_module()
+class MEModule(BaseModule):
+    """The paper's unit (figure 3): a ShuffleNet bottleneck whose depthwise features are gated by the side path.
+
+    With ``stride=1`` the input is added to the result; with ``stride=2`` the average-pooled input is concatenated behind
+    it, so the residual branch yields C_out - C_in channels.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        side_channels: k.
+        groups: g.
+        stride: s, 1 or 2.
+        group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        norm_cfg: mmcv's norm layer config.
+        act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
+        with_cp: recompute the unit in the backward pass, which trades time for memory.
+        init_cfg: mmengine's initialization config.
+
+    Raises:
+        InputError: if the widths cannot be split into ``groups`` or do not fit ``stride``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        side_channels: int,
+        groups: int,
+        stride: int = 1,
+        group_compress: bool = True,
+        conv_cfg: ConfigDict | None = None,
+        norm_cfg: ConfigDict | None = None,
+        act_cfg: ConfigDict | None = None,
+        with_cp: bool = False,
+        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if stride not in (1, 2):
+            raise InputError(f'stride must be 1 or 2, but got {stride}')
+        if stride == 1 and in_channels != out_channels:
+            raise InputError(f'a unit of stride 1 keeps its width, but got {in_channels} -> {out_channels} channels')
+        if stride == 2 and in_channels >= out_channels:
+            raise InputError(f'a unit of stride 2 must widen, but got {in_channels} -> {out_channels} channels')
+        if groups < 1 or out_channels % (4 * groups):
+            raise InputError(
+                f'out_channels must be divisible by 4 * groups, but got {out_channels} and groups={groups}'
+            )
+        bottleneck = out_channels // 4
+        branch = out_channels - in_channels if stride == 2 else out_channels
+        if branch % groups or (group_compress and in_channels % groups):
+            raise InputError(
+                f'channels must be divisible by groups, but {in_channels} -> {branch} channels cannot be split into {groups} groups'
+            )
+
+        self.groups = groups
+        self.with_cp = with_cp
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        act_cfg = act_cfg or dict(type='ReLU')
+        self.compress = ConvModule(
+            in_channels, bottleneck, 1, groups=groups if group_compress else 1, act_cfg=act_cfg, **layer_cfg
+        )
+        self.depthwise = ConvModule(
+            bottleneck, bottleneck, 3, stride=stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
+        )
+        self.side = MergingEvolution(bottleneck, side_channels, stride, act_cfg=act_cfg, **layer_cfg)
+        self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
+        # torch's default counts the padding, and so do the authors.
+        self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
+        self.act = MODELS.build(act_cfg)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        y = channel_shuffle(self.compress(x), self.groups)
+        z = self.expand(self.depthwise(y) * self.side(y))
+        z = z + x if self.pool is None else torch.cat((z, self.pool(x)), dim=1)
+        return self.act(z)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the unit.
+
+        Args:
+            x: (N, C_in, H, W).
+
+        Returns:
+            (N, C_out, H', W').
+        """
+        if self.with_cp and x.requires_grad:
+            return checkpoint(self._forward, x, use_reentrant=False)
+        return self._forward(x)

@@ -1,0 +1,58 @@
+"""The merging and evolution operations as an mmcv plugin layer, for backbones that take ``plugins=``."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from menet_mm.registry import MODELS
+
+from .me_module import ConfigDict, MergingEvolution
+
+
+@MODELS.register_module()
+class MEPlugin(BaseModule):
+    """Gate a feature map with its own merged and evolved channels, as the ME module gates its bottleneck.
+
+    In mmdet's ResNet (Bottleneck depths, 50 and up)::
+
+        backbone=dict(
+            type='mmdet.ResNet', depth=50,
+            plugins=[dict(cfg=dict(type='menet_mm.MEPlugin', side_channels=12), position='after_conv2')])
+
+    Args:
+        in_channels: C, which the backbone fills in.
+        side_channels: k.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        norm_cfg: mmcv's norm layer config.
+        act_cfg: activation inside the side path.
+        init_cfg: mmengine's initialization config.
+
+    Raises:
+        InputError: if a width is not positive.
+    """
+
+    _abbr_ = 'me_plugin'
+
+    def __init__(
+        self,
+        in_channels: int,
+        side_channels: int = 12,
+        conv_cfg: ConfigDict | None = None,
+        norm_cfg: ConfigDict | None = None,
+        act_cfg: ConfigDict | None = None,
+        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.side = MergingEvolution(in_channels, side_channels, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate ``x``.
+
+        Args:
+            x: (N, C, H, W).
+
+        Returns:
+            (N, C, H, W).
+        """
+        return x * self.side(x)

@@ -1,0 +1,100 @@
+"""Every config is built: model, pipelines, hooks, and one step of training on a tiny batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import HOOKS, METRICS, MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from menet_mm.datasets.check import leaf_configs
+from menet_mm.datasets.shapes import CLASSES
+
+CONFIGS = sorted(Path('configs').glob('*.py'))
+
+
+def small_imagenet(folder: Path) -> Path:
+    """Two random pictures of two classes, in ILSVRC's layout."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for name in ('n01440764', 'n01443537'):
+            (folder / split / name).mkdir(parents=True)
+            cv2.imwrite(f'{folder}/{split}/{name}/0.jpg', rng.integers(0, 255, (300, 260, 3), np.uint8))
+    return folder
+
+
+def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
+    """Point every data set to generated pictures; their classes are a part of the head's."""
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        for leaf in leaf_configs(loader.dataset):
+            if leaf.type == 'ImageNet':
+                leaf.data_root = str(tmp_path)
+            else:
+                leaf.update(data_root=str(shapes), metainfo=dict(classes=CLASSES))
+                # voc0712 reads two years; the generated set has one.
+                leaf.ann_file = leaf.ann_file.replace('VOC2012', 'VOC2007')
+                if 'sub_data_root' in leaf.data_prefix:
+                    leaf.data_prefix = dict(sub_data_root='VOC2007/')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_trains_one_step(path, shapes, tmp_path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    if cfg.default_scope == 'mmpretrain':
+        small_imagenet(tmp_path)
+    use_generated_data(cfg, shapes, tmp_path)
+
+    for hook in (*cfg.default_hooks.values(), *cfg.custom_hooks):
+        HOOKS.build(hook)
+    if cfg.val_evaluator.type != 'CocoMetric':  # reads its file when it is built
+        METRICS.build(cfg.val_evaluator)
+    # The backbone's pretrained weights are a download.
+    cfg.model.backbone.pop('init_cfg', None)
+    torch.manual_seed(0)
+    if cfg.default_scope == 'mmpretrain':
+        cfg.model.data_preprocessor = cfg.data_preprocessor
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    losses = model.train()(**model.data_preprocessor(batch, training=True), mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    assert torch.isfinite(loss)
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+    batch = next(iter(Runner.build_dataloader(cfg.test_dataloader, seed=0)))
+    with torch.inference_mode():
+        results = model.eval()(**model.data_preprocessor(batch), mode='predict')
+    assert len(results) == len(batch['inputs'])
+
+
+def test_leaves_are_thin():
+    for path in CONFIGS:
+        assert len(path.read_text().splitlines()) <= 40, path
+
+
+def test_all_published_variants_have_their_three_configs():
+    names = {path.stem for path in CONFIGS}
+    for width in (108, 128, 160, 228, 256, 348, 352, 456):
+        assert {f'menet{width}_in1k', f'ssd_menet{width}_voc', f'faster_rcnn_menet{width}_voc'} <= names
+
+
+@pytest.mark.parametrize('path', [p for p in CONFIGS if 'in1k' not in p.stem], ids=lambda path: path.stem)
+def test_boxes_below_a_pixel_never_reach_a_loss(path):
+    cfg = Config.fromfile(path)
+    for leaf in leaf_configs(cfg.train_dataloader.dataset):
+        steps = [step.type for step in leaf.pipeline]
+        filters = [step for step in leaf.pipeline if step.type == 'FilterAnnotations']
+        assert filters
+        assert filters[-1].min_gt_bbox_wh == (1, 1)
+        assert steps.index('FilterAnnotations') > steps.index('Resize')

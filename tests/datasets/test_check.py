@@ -1,0 +1,87 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from mmdet.registry import DATASETS
+
+from menet_mm import InputError
+from menet_mm.datasets.check import check_annotations, check_images
+from menet_mm.datasets.shapes import CLASSES
+
+COMMAND = 'python tools/download_voc.py'
+
+
+@pytest.fixture
+def voc(shapes: Path, tmp_path: Path) -> dict:
+    """Config of a copy of the generated set that a test may damage."""
+    shutil.copytree(shapes, tmp_path / 'set')
+    return dict(
+        type='VOCDataset',
+        data_root=str(tmp_path / 'set'),
+        ann_file='VOC2007/ImageSets/Main/trainval.txt',
+        data_prefix=dict(sub_data_root='VOC2007/'),
+        metainfo=dict(classes=CLASSES),
+        pipeline=[],
+    )
+
+
+def wrap(dataset: dict) -> dict:
+    return dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[dataset]))
+
+
+def test_a_good_set_passes(voc):
+    check_annotations(wrap(voc), COMMAND)
+    assert check_images(DATASETS.build(wrap(voc))) == 12
+
+
+def test_missing_set_names_the_command(voc):
+    voc['data_root'] = 'nowhere'
+    with pytest.raises(InputError, match=f'nowhere/VOC2007.*{COMMAND}'):
+        check_annotations(wrap(voc), COMMAND)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '<annotation><object>',
+        '',
+        '<annotation><object><name>star</name></object></annotation>',
+        '<annotation><size><width>wide</width><height>9</height></size></annotation>',
+    ],
+)
+def test_broken_xml_is_named(voc, text):
+    path = Path(voc['data_root']) / 'VOC2007/Annotations/trainval_00003.xml'
+    path.write_text(text)
+    with pytest.raises(InputError, match='trainval_00003.xml is not valid VOC XML'):
+        check_annotations(wrap(voc), COMMAND)
+
+
+def test_missing_xml_is_named(voc):
+    (Path(voc['data_root']) / 'VOC2007/Annotations/trainval_00003.xml').unlink()
+    with pytest.raises(InputError, match='trainval_00003.xml is missing'):
+        check_annotations(wrap(voc), COMMAND)
+
+
+def test_classes_that_do_not_occur_are_named(voc):
+    voc['metainfo'] = dict(classes=('Star', 'Circle'))
+    with pytest.raises(InputError, match='Star, Circle; it has circle, square, star, triangle'):
+        check_annotations(voc, COMMAND)
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'empty', 'text', 'remove'])
+def test_broken_images_are_named(voc, damage):
+    path = Path(voc['data_root']) / 'VOC2007/JPEGImages/trainval_00003.jpg'
+    dataset = DATASETS.build(wrap(voc))
+    content = path.read_bytes()
+    new = dict(truncate=content[: len(content) // 2], empty=b'', text=b'not a picture')
+    path.unlink()
+    if damage in new:
+        path.write_bytes(new[damage])
+    with pytest.raises(InputError, match='trainval_00003.jpg cannot be read') as caught:
+        check_images(dataset)
+    assert '\n' not in str(caught.value)
+
+
+def test_large_sets_are_sampled(voc, monkeypatch):
+    monkeypatch.setattr('menet_mm.datasets.check.MAX_IMAGES', 5)
+    assert check_images(DATASETS.build(voc)) == 5

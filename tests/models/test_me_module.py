@@ -1,0 +1,87 @@
+import pytest
+import torch
+from torch import nn
+
+from menet_mm import InputError, MEModule, MergingEvolution
+from menet_mm.models.me_module import channel_shuffle
+
+
+def test_channel_shuffle_is_the_inverse_of_regrouping():
+    x = torch.arange(12.0).view(1, 12, 1, 1)
+    shuffled = channel_shuffle(x, groups=3).flatten().tolist()
+    assert shuffled == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
+
+
+@pytest.mark.parametrize(('stride', 'size', 'expected'), [(1, 9, 9), (2, 9, 5), (2, 8, 4), (2, 1, 1)])
+def test_shapes(stride, size, expected):
+    unit = MEModule(24 if stride == 2 else 96, 96, side_channels=8, groups=3, stride=stride).eval()
+    assert unit(torch.rand(2, 24 if stride == 2 else 96, size, size)).shape == (2, 96, expected, expected)
+
+
+def test_side_path_lets_all_groups_talk():
+    """Without the side path an output group depends on one bottleneck group; with it on all of them."""
+    torch.manual_seed(0)
+    unit = MEModule(24, 24, side_channels=4, groups=3).double().eval()
+    for module in unit.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    x = torch.rand(1, 24, 4, 4, dtype=torch.double, requires_grad=True)
+    y = unit.compress(x)
+    (unit.side(y)[0, 0].sum()).backward()
+    assert (x.grad.abs().sum(dim=(0, 2, 3)) > 0).all()
+
+
+def test_gate_lies_between_0_and_1_and_follows_the_stride():
+    gate = MergingEvolution(27, 8, stride=2).eval()(torch.randn(2, 27, 7, 7))
+    assert gate.shape == (2, 27, 4, 4)
+    assert 0 < gate.min() <= gate.max() < 1
+
+
+def test_unit_follows_the_papers_equations():
+    """The forward pass, written out from the paper with torch's own functions."""
+    torch.manual_seed(0)
+    unit = MEModule(24, 96, side_channels=8, groups=3, stride=2).double().train()
+    x = torch.rand(2, 24, 9, 9, dtype=torch.double)
+
+    def layer(module, x, act=None):
+        conv, bn = module.conv, module.bn
+        x = nn.functional.conv2d(x, conv.weight, None, conv.stride, conv.padding, 1, conv.groups)
+        x = nn.functional.batch_norm(x, None, None, bn.weight, bn.bias, training=True, eps=1e-5)
+        return act(x) if act else x
+
+    y = layer(unit.compress, x, torch.relu)
+    y = y.view(2, 3, 8, 9, 9).transpose(1, 2).reshape(2, 24, 9, 9)
+    d = layer(unit.depthwise, y)
+    m = layer(unit.side.merge, y, torch.relu)
+    e = layer(unit.side.evolve, layer(unit.side.conv, m, torch.relu), torch.sigmoid)
+    z = layer(unit.expand, d * e)
+    expected = torch.relu(torch.cat([z, nn.functional.avg_pool2d(x, 3, 2, 1)], dim=1))
+    torch.testing.assert_close(unit(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_checkpointing_changes_memory_not_gradients():
+    torch.manual_seed(0)
+    unit = MEModule(24, 24, side_channels=4, groups=3).double().eval()
+    x = torch.rand(2, 24, 5, 5, dtype=torch.double, requires_grad=True)
+    (plain,) = torch.autograd.grad(unit(x).square().sum(), x)
+    unit.with_cp = True
+    (checkpointed,) = torch.autograd.grad(unit(x).square().sum(), x)
+    torch.testing.assert_close(plain, checkpointed)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(in_channels=24, out_channels=100, groups=3), 'divisible by 4 \\* groups'),
+        (dict(in_channels=25, out_channels=96, groups=3, stride=2), 'cannot be split into 3 groups'),
+        (dict(in_channels=24, out_channels=96, groups=3), 'keeps its width'),
+        (dict(in_channels=96, out_channels=96, groups=3, stride=2), 'must widen'),
+        (dict(in_channels=96, out_channels=96, groups=3, stride=3), 'stride must be 1 or 2'),
+        (dict(in_channels=96, out_channels=96, groups=0), 'divisible by 4 \\* groups'),
+        (dict(in_channels=96, out_channels=96, groups=3, side_channels=0), 'positive widths'),
+    ],
+)
+def test_impossible_settings_are_explained(arguments, message):
+    with pytest.raises(InputError, match=message):
+        MEModule(**{'side_channels': 8, **arguments})

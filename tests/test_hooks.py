@@ -1,0 +1,49 @@
+"""What InputCheckHook lets pass, and what it stops; the whole command lines are tested in tests/tools."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from menet_mm import InputError
+from menet_mm.hooks import InputCheckHook
+
+
+def runner_of(model, *, training=False, resume=False):
+    loop = SimpleNamespace(dataloader=[]) if training else dict(type='TrainLoop')
+    return SimpleNamespace(model=model, _train_loop=loop, _resume=resume)
+
+
+def load(model, state_dict, **kwargs):
+    InputCheckHook().after_load_checkpoint(runner_of(model, **kwargs), dict(state_dict=state_dict))
+
+
+def test_own_checkpoint_passes_with_and_without_ddp_prefix():
+    model = nn.Conv2d(3, 4, 1)
+    load(model, model.state_dict())
+    load(model, {f'module.{k}': v for k, v in model.state_dict().items()})
+
+
+@pytest.mark.parametrize(
+    ('state_dict', 'message'),
+    [
+        ({'weight': torch.zeros(4, 3, 1, 1)}, '1 tensors are missing, 0 are unexpected.*missing bias'),
+        (
+            {'weight': torch.zeros(5, 3, 1, 1), 'bias': torch.zeros(4)},
+            r'weight is \(5, 3, 1, 1\) instead of \(4, 3, 1, 1\)',
+        ),
+        ({'weight': torch.zeros(4, 3, 1, 1), 'bias': torch.zeros(4), 'x': 1}, 'unexpected x'),
+    ],
+)
+def test_another_networks_checkpoint_is_refused_for_testing_and_resuming(state_dict, message):
+    for kwargs in ({}, dict(training=True, resume=True)):
+        with pytest.raises(InputError, match=message):
+            load(nn.Conv2d(3, 4, 1), state_dict, **kwargs)
+
+
+def test_fine_tuning_takes_a_part_but_not_nothing():
+    model = nn.Conv2d(3, 4, 1)
+    load(model, {'weight': torch.zeros(4, 3, 1, 1), 'head': torch.zeros(9)}, training=True)
+    with pytest.raises(InputError, match='2 tensors are missing'):
+        load(model, {'head': torch.zeros(9)}, training=True)

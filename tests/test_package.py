@@ -1,0 +1,26 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import menet_mm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_import_is_light():
+    code = 'import menet_mm, sys; print(sorted({"torch", "cv2", "mmcv", "mmdet", "mmpretrain"} & set(sys.modules)))'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
+
+
+def test_import_works_without_the_mm_libraries():
+    """An interpreter without site-packages has none of them; the runner for exported models lives in such a place."""
+    code = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import menet_mm; print(menet_mm.InputError.__name__)'
+    result = subprocess.run([sys.executable, '-I', '-S', '-c', code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == 'InputError\n'
+
+
+def test_public_names_are_there():
+    for name in menet_mm.__all__:
+        assert getattr(menet_mm, name) is not None
+    assert set(menet_mm.__all__) <= set(dir(menet_mm))

@@ -1,0 +1,43 @@
+"""Running the real command lines."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope='session')
+def tool():
+    """Call ``tools/<name>`` as a user would; returns the finished process, with stderr in stdout."""
+
+    def call(name: str, *args: object, ok: bool = True, **env: str) -> subprocess.CompletedProcess:
+        script = ROOT / 'tools' / name
+        interpreter = [sys.executable, '-u'] if script.suffix == '.py' else ['bash']
+        environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **env}
+        result = subprocess.run(
+            [*interpreter, str(script), *map(str, args)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert (result.returncode == 0) == ok, result.stdout
+        return result
+
+    return call
+
+
+@pytest.fixture(scope='session')
+def metric():
+    """Find the last value of a metric in a log."""
+
+    def find(log: str, name: str = 'pascal_voc/mAP') -> float:
+        return float(re.findall(rf'{name}: (\d+\.\d+)', log)[-1])
+
+    return find

@@ -1,0 +1,103 @@
+"""Train, resume, evaluate and report a detector through the command lines."""
+
+import csv
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+CONFIG = 'configs/ssd_menet228_shapes.py'
+
+
+def options(shapes: Path, epochs: int) -> list[str]:
+    """Train on a dozen pictures and evaluate on the same, so that learning shows within seconds."""
+    train = 'VOC2007/ImageSets/Main/trainval.txt'
+    return [
+        '--cfg-options',
+        f'train_cfg.max_epochs={epochs}',
+        f'train_cfg.val_interval={epochs}',
+        'param_scheduler.0.end=5',
+        f'param_scheduler.1.end={epochs}',
+        'train_dataloader.batch_size=4',
+        *(f'{split}_dataloader.num_workers=1' for split in ('train', 'val', 'test')),
+        *(f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')),
+        *(f'{split}_dataloader.dataset.ann_file={train}' for split in ('val', 'test')),
+        'default_hooks.logger.interval=1',
+        'randomness.seed=0',
+    ]
+
+
+@pytest.fixture(scope='module')
+def trained(tool, shapes, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('work')
+    log = tool('train.py', CONFIG, '--work-dir', work_dir, *options(shapes, 24)).stdout
+    return work_dir, log
+
+
+def test_training_learns_and_reports_progress(trained, metric):
+    work_dir, log = trained
+    assert metric(log) > 0.5
+    assert 'eta: ' in log
+    assert 'Decoded 12 images of 12' in log
+    assert (work_dir / 'epoch_24.pth').is_file()
+    assert (work_dir / 'last_checkpoint').is_file()
+    for noise in ('OneDL', 'faster_coco_eval', 'FileClient', 'HardDiskBackend', 'DeprecationWarning'):
+        assert noise not in log
+
+
+def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, metric, tmp_path):
+    work_dir, log = trained
+    out = tmp_path / 'predictions.pkl'
+    arguments = (CONFIG, work_dir / 'epoch_24.pth', '--work-dir', tmp_path, '--out', out, '--show-dir', 'drawn')
+    result = tool('test.py', *arguments, *options(shapes, 24))
+    assert metric(result.stdout) == metric(log)
+    assert len(list(tmp_path.glob('*/drawn/*.jpg'))) == 12
+    with out.open('rb') as file:
+        predictions = pickle.load(file)
+    assert len(predictions) == 12
+    assert set(predictions[0]) >= {'img_id', 'img_path', 'pred_instances'}
+
+    report = tool('report.py', CONFIG, out, '--work-dir', work_dir, *options(shapes, 24))
+    with (work_dir / 'report/ap_by_class.csv').open() as file:
+        rows = {row['class']: row for row in csv.DictReader(file)}
+    assert float(rows['mean']['ap']) == pytest.approx(metric(log), abs=2e-4)
+    for name in ('curves.png', 'detections.png', 'ap_by_class.csv'):
+        assert str(work_dir / 'report' / name) in report.stdout
+        assert (work_dir / 'report' / name).stat().st_size > 100
+
+
+def test_resume_goes_on_from_the_latest_or_the_named_checkpoint(tool, trained, shapes, tmp_path):
+    work_dir, _ = trained
+    log = tool('train.py', CONFIG, '--work-dir', work_dir, '--resume', *options(shapes, 25)).stdout
+    assert 'resumed epoch: 24' in log
+    assert (work_dir / 'epoch_25.pth').is_file()
+    named = ('--resume', work_dir / 'epoch_24.pth', '--work-dir', tmp_path)
+    log = tool('train.py', CONFIG, *named, *options(shapes, 25)).stdout
+    assert 'resumed epoch: 24' in log
+    ours, theirs = (torch.load(d / 'epoch_25.pth')['state_dict'] for d in (work_dir, tmp_path))
+    assert ours.keys() == theirs.keys()
+
+
+def test_flips_at_test_time(tool, trained, shapes, metric, tmp_path):
+    work_dir, _ = trained
+    arguments = (CONFIG, work_dir / 'epoch_24.pth', '--work-dir', tmp_path, '--tta')
+    assert metric(tool('test.py', *arguments, *options(shapes, 24)).stdout) > 0.3
+
+
+def test_coco_form_of_the_same_data(tool, shapes, tmp_path, metric):
+    """CocoMetric reads the other form of the same annotations; a dozen steps must run from end to end."""
+    arguments = [
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=6',
+        'train_dataloader.num_workers=1',
+        *(f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')),
+        f'val_evaluator.ann_file={shapes}/annotations/test.json',
+        f'test_evaluator.ann_file={shapes}/annotations/test.json',
+    ]
+    config = 'configs/ssd_menet228_coco_format.py'
+    log = tool('train.py', config, '--work-dir', tmp_path, *arguments).stdout
+    again = tool('test.py', config, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, *arguments).stdout
+    assert metric(again, 'coco/bbox_mAP') == metric(log, 'coco/bbox_mAP')
+    assert '| star ' in log

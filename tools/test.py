@@ -1,0 +1,91 @@
+"""Evaluate a detector of MMDetection or a classifier of MMPretrain; the config says which."""
+
+import argparse
+
+import mmengine
+from mmengine.config import Config, ConfigDict
+
+from menet_mm.cli import add_config_arguments, build_runner, check_checkpoint, check_data, load_config, run
+from menet_mm.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out', metavar='FILE', help='write predictions (.pkl), or metrics with --out-item metrics (.json)'
+    )
+    parser.add_argument('--out-item', choices=['pred', 'metrics'], default='pred', help='what --out writes')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder of work_dir/<timestamp>')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
+    parser.add_argument('--interval', type=int, default=1, help='draw or show every n-th picture')
+    parser.add_argument('--amp', action='store_true', help='evaluate with automatic mixed precision (GPU)')
+    parser.add_argument('--tta', action='store_true', help='average over flips, or what tta_pipeline says')
+    return parser.parse_args()
+
+
+def draw(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch the library's visualization hook on; the two libraries name its options differently."""
+    hook = cfg.default_hooks.visualization
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if cfg.default_scope == 'mmdet':
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap model and pipeline for test-time augmentation; by default with flips, as the libraries' scripts do."""
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    if cfg.default_scope == 'mmdet':
+        nms = dict(type='nms', iou_threshold=0.5)
+        model = dict(_scope_='mmdet', type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
+        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+        pack = dict(type='PackDetInputs', meta_keys=keys)
+    else:
+        model = dict(_scope_='mmpretrain', type='AverageClsScoreTTA')
+        pack = pipeline[-1]
+    flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+    flip_pipeline = [*pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
+
+
+def main() -> None:
+    args = parse_args()
+    if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out {args.out} must end in .pkl, or give --out-item metrics for a .json')
+    cfg = load_config(args)
+    check_checkpoint(args.checkpoint, args.config)
+    cfg.load_from = args.checkpoint
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir:
+        draw(cfg, args)
+    if args.tta:
+        use_tta(cfg)
+
+    check_data(cfg, 'test')
+    runner = build_runner(cfg)
+    if args.out and args.out_item == 'pred':
+        runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+def dump_metric(scope: str, path: str):
+    """Build the metric that writes predictions; mmdet's leaves out the ground truth and compresses masks."""
+    if scope == 'mmdet':
+        from mmdet.evaluation import DumpDetResults
+
+        return DumpDetResults(out_file_path=path)
+    from mmengine.evaluator import DumpResults
+
+    return DumpResults(out_file_path=path)
+
+
+if __name__ == '__main__':
+    run(main)

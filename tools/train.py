@@ -1,0 +1,54 @@
+"""Train a detector with MMDetection or a classifier with MMPretrain; the config says which."""
+
+import argparse
+
+import torch
+
+from menet_mm.cli import add_config_arguments, build_runner, check_checkpoint, check_data, load_config, run
+from menet_mm.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or without a path from the latest one in the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (GPU)')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise InputError('--amp needs a GPU, and torch sees none: leave it out')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise InputError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config, which has none')
+        cfg.auto_scale_lr.enable = True
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.resume:
+        if args.resume != 'auto':
+            check_checkpoint(args.resume, args.config)
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+
+    check_data(cfg, 'train', 'val')
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    run(main)
