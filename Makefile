@@ -10,7 +10,7 @@ SHAPES := work_dirs/ssd_menet228_shapes
 quickstart: setup
 	$(BIN)/python tools/make_shapes.py
 	$(BIN)/python tools/train.py configs/ssd_menet228_shapes.py --work-dir $(SHAPES)
-	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $(SHAPES)/epoch_12.pth --work-dir $(SHAPES)/test \
+	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $$(cat $(SHAPES)/last_checkpoint) --work-dir $(SHAPES)/test \
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
 

@@ -4,7 +4,7 @@ data_root = 'data/shapes/'
 data_command = 'python tools/make_shapes.py'
 classes = ('circle', 'square', 'triangle', 'star')
 input_size = 160
-max_epochs = 12
+max_epochs = 10
 
 anchor_generator = dict(
     strides=[16, 32, 53, 80, 160, 160],
@@ -14,9 +14,10 @@ anchor_generator = dict(
 model = dict(bbox_head=dict(num_classes=4, anchor_generator=anchor_generator))
 
 resize = dict(scale=(input_size, input_size))
-# Without Expand, which would shrink the objects to a few pixels at this size.
+# The generated objects vary in size and are cut off already; zooming would only make them too small for this input.
+zoom = ('Expand', 'MinIoURandomCrop')
 train_pipeline = [
-    dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type != 'Expand'
+    dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type not in zoom
 ]
 test_pipeline = [dict(step, **resize) if step.type == 'Resize' else step for step in _base_.test_pipeline]
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
@@ -24,7 +25,7 @@ train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **da
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=3)
+train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = 300
 param_scheduler[1].end = max_epochs

@@ -49,10 +49,11 @@ class InputCheckHook(Hook):
             raise InputError(f"metainfo.classes must be a tuple of names, such as ('{classes}',), but is {classes!r}")
         for name, module in runner.model.named_modules():
             # An RPN separates objects from background, whatever the classes.
-            if hasattr(module, 'num_classes') and not name.endswith('rpn_head') and module.num_classes != len(classes):
+            number = getattr(module, 'num_classes', None)
+            if number is not None and not name.endswith('rpn_head') and number != len(classes):
                 raise InputError(
                     f'the data set has {len(classes)} classes ({", ".join(map(str, classes[:5]))}'
-                    f'{", ..." if len(classes) > 5 else ""}) but model.{name}.num_classes is {module.num_classes}: '
+                    f'{", ..." if len(classes) > 5 else ""}) but model.{name}.num_classes is {number}: '
                     'make both agree in the config'
                 )
 

@@ -9,7 +9,7 @@ from menet_mm.datasets.shapes import CLASSES, make_shapes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--out', default='data/shapes', help='folder to write')
-    parser.add_argument('--train', type=int, default=1600, help='pictures for training')
+    parser.add_argument('--train', type=int, default=2000, help='pictures for training')
     parser.add_argument('--test', type=int, default=300, help='held-out pictures')
     parser.add_argument('--seed', type=int, default=0, help='of everything random')
     args = parser.parse_args()

@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out-item', choices=['pred', 'metrics'], default='pred', help='what --out writes')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder of work_dir/<timestamp>')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='draw predictions into this folder (a detector: of work_dir/<timestamp>)'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
     parser.add_argument('--interval', type=int, default=1, help='draw or show every n-th picture')
     parser.add_argument('--amp', action='store_true', help='evaluate with automatic mixed precision (GPU)')

@@ -6,6 +6,7 @@ was built. Both are called for the data sets of the final config, after ``--cfg-
 
 from __future__ import annotations
 
+import json
 import os.path as osp
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -47,14 +48,34 @@ def check_annotations(dataset: dict, data_command: str) -> None:
     """
     for leaf in leaf_configs(dataset):
         root = Path(leaf.get('data_root') or '')
-        ann_file = leaf.get('ann_file') or ''
-        path = root / ann_file
+        prefix = leaf.get('data_prefix') or {}
+        ann_file = leaf.get('ann_file')
+        # Without a list of its own, a classification set is a folder for each class below the prefix or the split.
+        path = root / (ann_file or (prefix if isinstance(prefix, str) else '') or leaf.get('split', ''))
         if not (path.is_file() if ann_file else path.is_dir()):
             raise InputError(
                 f'no data set: {path} does not exist; run `{data_command}`, or set data_root to where it is'
             )
-        if path.suffix == '.txt' and 'sub_data_root' in (leaf.get('data_prefix') or {}):
+        if path.suffix == '.json':
+            _check_coco(leaf, path)
+        elif 'sub_data_root' in prefix:
             _check_voc(leaf, root, path)
+
+
+def _check_coco(leaf: dict, path: Path) -> None:
+    try:
+        content = json.loads(path.read_bytes())
+        names = {category['name'] for category in content['categories']}
+        if not all(isinstance(content[key], list) for key in ('images', 'annotations')):
+            raise TypeError('images and annotations must be lists')
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
+    missing = [name for name in (leaf.get('metainfo') or {}).get('classes', ()) if name not in names]
+    if missing:
+        raise InputError(
+            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
+            'set metainfo.classes to names that occur in the data'
+        )
 
 
 def _check_voc(leaf: dict, root: Path, ann_file: Path) -> None:

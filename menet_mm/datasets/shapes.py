@@ -41,7 +41,7 @@ class Shape:
     truncated: bool
 
 
-def make_shapes(out: str | Path, train: int = 1600, test: int = 300, seed: int = 0) -> Path:
+def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int = 0) -> Path:
     """Write the set as ``VOC2007/{JPEGImages,Annotations,ImageSets/Main}`` and as ``annotations/{trainval,test}.json``.
 
     Does nothing if ``out`` holds the same set already. The set appears in one step, when it is complete.

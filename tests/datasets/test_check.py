@@ -68,6 +68,31 @@ def test_classes_that_do_not_occur_are_named(voc):
         check_annotations(voc, COMMAND)
 
 
+@pytest.mark.parametrize(
+    ('text', 'classes', 'message'),
+    [
+        ('{"images": [', CLASSES, 'is not valid COCO JSON'),
+        ('{"images": [], "annotations": []}', CLASSES, "KeyError: 'categories'"),
+        ('{"images": 3, "annotations": [], "categories": []}', (), 'must be lists'),
+        (None, ('star', 'Circle'), 'no category Circle; it has circle, square, star, triangle'),
+    ],
+)
+def test_broken_coco_files_are_named(shapes, tmp_path, text, classes, message):
+    path = tmp_path / 'instances.json'
+    path.write_text((shapes / 'annotations/trainval.json').read_text() if text is None else text)
+    with pytest.raises(InputError, match=message) as caught:
+        check_annotations(dict(ann_file=str(path), metainfo=dict(classes=classes)), COMMAND)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_folder_of_a_classification_split_is_named(tmp_path):
+    imagenet = dict(type='ImageNet', data_root=str(tmp_path), split='val')
+    with pytest.raises(InputError, match=f'{tmp_path}/val does not exist'):
+        check_annotations(imagenet, 'see docs/training.md')
+    (tmp_path / 'val').mkdir()
+    check_annotations(imagenet, 'see docs/training.md')
+
+
 @pytest.mark.parametrize('damage', ['truncate', 'empty', 'text', 'remove'])
 def test_broken_images_are_named(voc, damage):
     path = Path(voc['data_root']) / 'VOC2007/JPEGImages/trainval_00003.jpg'

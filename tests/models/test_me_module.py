@@ -73,7 +73,7 @@ def test_checkpointing_changes_memory_not_gradients():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(in_channels=24, out_channels=100, groups=3), 'divisible by 4 \\* groups'),
+        (dict(in_channels=24, out_channels=100, groups=3, stride=2), 'divisible by 4 \\* groups'),
         (dict(in_channels=25, out_channels=96, groups=3, stride=2), 'cannot be split into 3 groups'),
         (dict(in_channels=24, out_channels=96, groups=3), 'keeps its width'),
         (dict(in_channels=96, out_channels=96, groups=3, stride=2), 'must widen'),

@@ -19,7 +19,7 @@ PUBLISHED = {
     '352-12x1-g8': (2_272_872, 144.28),
     '456-24x1-g3': (5_304_784, 551.05),
 }
-SMALL = dict(channels=(24, 48), stem_channels=12, side_channels=4, groups=3, depths=(2, 2))
+SMALL = dict(channels=(24, 48, 96), stem_channels=12, side_channels=4, groups=3, depths=(2, 2, 1))
 
 
 def test_all_published_variants_are_there():
@@ -59,9 +59,9 @@ def test_out_indices_choose_the_maps():
     assert [len(net(x)), low.shape[1], high.shape[1]] == [1, 24, 48]
 
 
-@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2])
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2, 3])
 def test_frozen_stages_do_not_move(frozen_stages):
-    net = MENet(SMALL, frozen_stages=frozen_stages, out_indices=(1,)).train()
+    net = MENet(SMALL, frozen_stages=frozen_stages).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad] or [torch.zeros(1)], lr=1.0)
     loss = net(torch.rand(2, 3, 64, 64))[0].square().sum()
@@ -73,12 +73,12 @@ def test_frozen_stages_do_not_move(frozen_stages):
         for k, v in net.state_dict().items()
         if (v != before[k]).any()
     }
-    names = ['stem', 'stages0', 'stages1']
+    names = ['stem', 'stages0', 'stages1', 'stages2']
     assert moved == set(names[frozen_stages + 1 :])
 
 
 def test_norm_eval_keeps_statistics_but_trains_weights():
-    net = MENet(SMALL, norm_eval=True, out_indices=(1,)).train()
+    net = MENet(SMALL, norm_eval=True).train()
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(m.training for m in norms)
     assert all(p.requires_grad for p in net.parameters())

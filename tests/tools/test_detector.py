@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 CONFIG = 'configs/ssd_menet228_shapes.py'
 
@@ -65,6 +68,16 @@ def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, 
     for name in ('curves.png', 'detections.png', 'ap_by_class.csv'):
         assert str(work_dir / 'report' / name) in report.stdout
         assert (work_dir / 'report' / name).stat().st_size > 100
+
+
+def test_untrained_detector_knows_nothing(tool, shapes, metric, tmp_path):
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(CONFIG).model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'untrained.pth')
+    result = tool('test.py', CONFIG, tmp_path / 'untrained.pth', '--work-dir', tmp_path, *options(shapes, 24))
+    assert metric(result.stdout) < 0.02
 
 
 def test_resume_goes_on_from_the_latest_or_the_named_checkpoint(tool, trained, shapes, tmp_path):

@@ -1,5 +1,7 @@
 """Two processes without a GPU."""
 
+from pathlib import Path
+
 import torch
 
 HOOK = """
@@ -31,9 +33,7 @@ def test_both_ranks_end_with_the_same_weights_and_buffers(tool, shapes, metric, 
         *(f'{split}_dataloader.persistent_workers=False' for split in ('train', 'val', 'test')),
         *(f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')),
     ]
-    from tests.tools.conftest import ROOT
-
-    env = dict(BASE=str(ROOT / 'configs/ssd_menet228_shapes.py'), PYTHONPATH=str(tmp_path), PORT='29511')
+    env = dict(BASE=str(Path('configs/ssd_menet228_shapes.py').absolute()), PYTHONPATH=str(tmp_path), PORT='29511')
     work_dir = tmp_path / 'work'
     log = tool('dist_train.sh', config, 2, '--work-dir', work_dir, *options, **env).stdout
     one, two = (torch.load(work_dir / f'rank{rank}.pth') for rank in (0, 1))
