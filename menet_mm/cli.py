@@ -26,6 +26,7 @@ def run(main: Callable[[], None]) -> None:
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')
     try:
         main()
     except InputError as error:
@@ -71,6 +72,9 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
+    if cfg.default_scope == 'mmdet':
+        with redirect_stdout(io.StringIO()):  # prints that an optional package is not installed
+            import mmdet.datasets  # noqa: F401
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     return cfg
 
@@ -104,12 +108,23 @@ def build_runner(cfg: Config) -> Runner:
         InputError: if a launcher other than torchrun is used without a GPU.
     """
     _start_processes(cfg)
-    if cfg.default_scope == 'mmdet':
-        with redirect_stdout(io.StringIO()):  # prints that an optional package is not installed
-            import mmdet.datasets  # noqa: F401
     runner = Runner.from_cfg(cfg)
     runner.logger.addFilter(lambda record: 'will be deprecated in future' not in record.getMessage())
     return runner
+
+
+def check_batches(runner: Runner) -> None:
+    """Check that the training set fills at least one batch; building a schedule for none would fail obscurely.
+
+    Raises:
+        InputError: if it does not.
+    """
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise InputError(
+            f'the training set has {len(loader.dataset)} pictures but a batch takes {loader.batch_size}: '
+            'set train_dataloader.batch_size to no more than that'
+        )
 
 
 def _start_processes(cfg: Config) -> None:

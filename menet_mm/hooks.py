@@ -17,9 +17,9 @@ from menet_mm.registry import HOOKS
 class InputCheckHook(Hook):
     """Stop before the first iteration if data, config and checkpoint do not belong together.
 
-    Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, that the
-    training set fills a batch, and that a checkpoint to be tested or resumed fits the model; mmengine only logs a
-    warning for the last and goes on with random weights.
+    Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, and that a
+    checkpoint to be tested or resumed fits the model; mmengine only logs a warning for the last and goes on with random
+    weights.
 
     Raises:
         InputError: with one sentence on what to change.
@@ -33,11 +33,6 @@ class InputCheckHook(Hook):
                 continue  # still a config: this run does not use it
             dataset = loop.dataloader.dataset
             self._check_classes(runner, dataset)
-            if len(loop.dataloader) == 0:
-                raise InputError(
-                    f'the training set has {len(dataset)} pictures but a batch takes {runner.cfg.train_dataloader.batch_size}: '
-                    'set train_dataloader.batch_size to no more than that'
-                )
             if is_main_process():
                 runner.logger.info(f'Decoded {check_images(dataset)} images of {len(dataset)}: no defect found')
 

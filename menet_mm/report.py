@@ -162,11 +162,12 @@ def draw_detections(
         path: picture to write.
         count: how many pictures; the first half has the highest AP of a single picture, the second the lowest.
     """
+    drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
     quality = [
         eval_map([d], [a], iou_thr=0.5, logger='silent', eval_mode='area', use_legacy_coordinate=True, nproc=1)[0]
         if len(a['labels'])
         else np.nan
-        for d, a in zip(detections, annotations, strict=True)
+        for d, a in zip(drawn, annotations, strict=True)
     ]
     order = [i for i in np.argsort(quality)[::-1] if not np.isnan(quality[i])]
     chosen = order[: count // 2] + order[count // 2 :][-(count // 2) :]
@@ -180,11 +181,11 @@ def draw_detections(
             pred_instances=InstanceData(**predictions[i]['pred_instances']),
         )
         visualizer.add_datasample('', image, sample, draw_gt=True, pred_score_thr=DRAWN_SCORE)
-        drawn = cv2.cvtColor(visualizer.get_image(), cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(visualizer.get_image(), cv2.COLOR_RGB2BGR)
         tile = np.full((300, 600, 3), 255, np.uint8)
-        scale = min(600 / drawn.shape[1], 300 / drawn.shape[0])
-        drawn = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        tile[: drawn.shape[0], : drawn.shape[1]] = drawn
+        scale = min(600 / picture.shape[1], 300 / picture.shape[0])
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        tile[: picture.shape[0], : picture.shape[1]] = picture
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
     rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]

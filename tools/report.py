@@ -48,7 +48,8 @@ def main() -> None:
 
     drawn = Table(*table.columns, title=f'AP at IoU 0.5 of {len(dataset)} pictures')
     for row in table.itertuples(index=False):
-        drawn.add_row(row[0], str(row.objects), str(row.detections), f'{row.recall:.3f}', f'{row.ap:.3f}')
+        fractions = ('-' if value != value else f'{value:.3f}' for value in (row.recall, row.ap))  # NaN is not itself
+        drawn.add_row(row[0], str(row.objects), str(row.detections), *fractions)
     Console().print(drawn)
     checkpoint = work_dir / 'last_checkpoint'
     print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else "none in " + str(work_dir)}')

@@ -4,7 +4,15 @@ import argparse
 
 import torch
 
-from menet_mm.cli import add_config_arguments, build_runner, check_checkpoint, check_data, load_config, run
+from menet_mm.cli import (
+    add_config_arguments,
+    build_runner,
+    check_batches,
+    check_checkpoint,
+    check_data,
+    load_config,
+    run,
+)
 from menet_mm.errors import InputError
 
 
@@ -47,7 +55,9 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
 
     check_data(cfg, 'train', 'val')
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    check_batches(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

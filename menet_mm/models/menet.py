@@ -134,7 +134,7 @@ class MENet(BaseModule):
 
     @classmethod
     def _resolve(cls, arch: str | dict) -> dict:
-        if isinstance(arch, str):
+        if not isinstance(arch, dict):
             if arch not in cls.ARCHS:
                 raise InputError(f"unknown arch '{arch}': choose one of {', '.join(cls.ARCHS)}, or give a dict")
             return cls.ARCHS[arch]

@@ -104,6 +104,7 @@ def test_authors_initialization():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (dict(arch=228), "unknown arch '228'"),
         (dict(arch='228-12x1'), "unknown arch '228-12x1': choose one of 108-8x1-g3"),
         (dict(arch=dict(channels=(24,))), 'must have exactly the keys'),
         (dict(arch=dict(SMALL, depths=(2,))), 'one width and one positive depth'),
