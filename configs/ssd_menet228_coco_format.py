@@ -1,7 +1,7 @@
 _base_ = 'ssd_menet228_voc.py'
 # One's own data as COCO JSON: set data_root, classes and the number of classes. As it stands it reads the generated set.
 data_root = 'data/shapes/'
-data_command = 'python tools/make_shapes.py'
+data_hint = 'run `python tools/make_shapes.py`'
 classes = ('circle', 'square', 'triangle', 'star')
 model = dict(bbox_head=dict(num_classes=4))
 

@@ -1,7 +1,7 @@
 _base_ = 'ssd_menet228_voc.py'
 # The quickstart: a generated set with objects of 10 to 60 % of the picture, trained from scratch on a CPU in minutes.
 data_root = 'data/shapes/'
-data_command = 'python tools/make_shapes.py'
+data_hint = 'run `python tools/make_shapes.py`'
 classes = ('circle', 'square', 'triangle', 'star')
 input_size = 160
 max_epochs = 10

@@ -72,7 +72,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    if cfg.default_scope == 'mmdet':
+    if cfg.get('default_scope') == 'mmdet':
         with redirect_stdout(io.StringIO()):  # prints that an optional package is not installed
             import mmdet.datasets  # noqa: F401
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
@@ -95,10 +95,9 @@ def check_data(cfg: Config, *splits: str) -> None:
     Raises:
         InputError: naming the first file that is missing or broken.
     """
-    command = cfg.get('data_command', 'ls')
     for split in splits:
         if cfg.get(f'{split}_dataloader'):
-            check_annotations(cfg[f'{split}_dataloader'].dataset, command)
+            check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -36,12 +36,12 @@ def leaf_configs(dataset: dict) -> Iterator[dict]:
         yield dataset
 
 
-def check_annotations(dataset: dict, data_command: str) -> None:
+def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     """Check that the annotation files of a data set config exist and, for VOC's XML files, that they can be read.
 
     Args:
         dataset: config of a data set, possibly wrapped.
-        data_command: what the user runs to get the data; part of the message.
+        data_hint: how the user gets the data; part of the message.
 
     Raises:
         InputError: naming the first file that is missing or broken.
@@ -54,7 +54,7 @@ def check_annotations(dataset: dict, data_command: str) -> None:
         path = root / (ann_file or (prefix if isinstance(prefix, str) else '') or leaf.get('split', ''))
         if not (path.is_file() if ann_file else path.is_dir()):
             raise InputError(
-                f'no data set: {path} does not exist; run `{data_command}`, or set data_root to where it is'
+                f'no data set: {path} does not exist; {data_hint or "get it"}, or set data_root to where it is'
             )
         if path.suffix == '.json':
             _check_coco(leaf, path)
@@ -81,7 +81,7 @@ def _check_coco(leaf: dict, path: Path) -> None:
 def _check_voc(leaf: dict, root: Path, ann_file: Path) -> None:
     folder = root / leaf['data_prefix']['sub_data_root']
     names = Counter()
-    for image_id in ann_file.read_text().split():
+    for image_id in ann_file.read_text().splitlines():
         names.update(_names_in(folder / leaf.get('ann_subdir', 'Annotations') / f'{image_id}.xml'))
     classes = (leaf.get('metainfo') or {}).get('classes')
     if classes and not leaf.get('test_mode') and not any(names[name] for name in classes):
@@ -97,10 +97,10 @@ def _names_in(path: Path) -> list[str]:
         root = ET.parse(path).getroot()
         for side in ('width', 'height') if root.find('size') is not None else ():
             int(root.find('size').find(side).text)
-        for obj in root.iter('object'):
+        for obj in root.findall('object'):
             for side in ('xmin', 'ymin', 'xmax', 'ymax'):
                 float(obj.find('bndbox').find(side).text)
-        return [obj.find('name').text for obj in root.iter('object')]
+        return [obj.find('name').text for obj in root.findall('object')]
     except FileNotFoundError:
         raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
     except (ET.ParseError, AttributeError, TypeError, ValueError) as error:

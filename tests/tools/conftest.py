@@ -12,16 +12,20 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope='session')
-def tool():
-    """Call ``tools/<name>`` as a user would; returns the finished process, with stderr in stdout."""
+def tool(tmp_path_factory):
+    """Call ``tools/<name>`` as a user would; returns the finished process, with stderr in stdout.
+
+    It runs in a folder of its own, so that default work dirs do not appear among the user's.
+    """
+    folder = tmp_path_factory.mktemp('run')
 
     def call(name: str, *args: object, ok: bool = True, **env: str) -> subprocess.CompletedProcess:
         script = ROOT / 'tools' / name
         interpreter = [sys.executable, '-u'] if script.suffix == '.py' else ['bash']
         environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **env}
         result = subprocess.run(
-            [*interpreter, str(script), *map(str, args)],
-            cwd=ROOT,
+            [*interpreter, str(script), *(str(ROOT / a) if str(a).startswith('configs/') else str(a) for a in args)],
+            cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 # ILSVRC 2012 with the authors' recipe: "aggressive" crops of 36 to 100 % of the area, PIL's bilinear resizing.
 data_root = 'data/imagenet'
-data_command = 'see docs/training.md for the layout of ILSVRC 2012'
+data_hint = 'see docs/training.md for its layout'
 data_preprocessor = dict(
     _scope_='mmpretrain',
     num_classes=1000,

@@ -1,8 +1,8 @@
 # PASCAL VOC 2007: trainval for training, test for evaluation with 11-point AP, as in the paper.
 dataset_type = 'VOCDataset'
 data_root = 'data/VOCdevkit/'
-# What fetches the data; printed when it is missing.
-data_command = 'python tools/download_voc.py'
+# Printed when the data is missing.
+data_hint = 'run `python tools/download_voc.py`'
 input_size = 300
 
 train_pipeline = [
