@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import menet_mm
@@ -24,3 +25,8 @@ def test_public_names_are_there():
     for name in menet_mm.__all__:
         assert getattr(menet_mm, name) is not None
     assert set(menet_mm.__all__) <= set(dir(menet_mm))
+
+
+def test_installation_replaces_neither_torch_nor_an_mm_library():
+    always = [r for r in metadata.requires('menet-mm') if 'extra ==' not in r]
+    assert always == ['numpy', 'pillow', 'rich']
