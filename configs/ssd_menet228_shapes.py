@@ -20,7 +20,8 @@ train_pipeline = [
     dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type not in zoom
 ]
 test_pipeline = [dict(step, **resize) if step.type == 'Resize' else step for step in _base_.test_pipeline]
-dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+# Not VOCDataset, with which mmdet prints the names of VOC's classes in its table, whatever the classes are.
+dataset = dict(type='XMLDataset', data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader

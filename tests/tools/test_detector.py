@@ -43,6 +43,7 @@ def test_training_learns_and_reports_progress(trained, metric):
     assert metric(log) > 0.1  # an untrained one stays below 0.02
     assert 'eta: ' in log
     assert 'Decoded 12 images of 12' in log
+    assert '| triangle ' in log  # the table names the classes of the data, not VOC's
     assert (work_dir / 'epoch_24.pth').is_file()
     assert (work_dir / 'last_checkpoint').is_file()
     for noise in ('OneDL', 'faster_coco_eval', 'FileClient', 'HardDiskBackend', 'DeprecationWarning'):
