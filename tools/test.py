@@ -50,7 +50,10 @@ def use_tta(cfg: Config) -> None:
         model = dict(_scope_='mmpretrain', type='AverageClsScoreTTA')
         pack = pipeline[-1]
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
-    flip_pipeline = [*pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    # Ground truth is loaded behind the flip, which would mirror it too; mmdet's own script scores against mirrored boxes.
+    load = [step for step in pipeline if step.type == 'LoadAnnotations']
+    images = [step for step in pipeline[:-1] if step.type != 'LoadAnnotations']
+    flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
     cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
 

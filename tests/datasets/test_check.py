@@ -3,12 +3,18 @@ from pathlib import Path
 
 import pytest
 from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
 
 from menet_mm import InputError
 from menet_mm.datasets.check import check_annotations, check_images
 from menet_mm.datasets.shapes import CLASSES
 
 HINT = 'run `python tools/download_voc.py`'
+
+
+@pytest.fixture(autouse=True)
+def _mmdet_scope():
+    init_default_scope('mmdet')
 
 
 @pytest.fixture

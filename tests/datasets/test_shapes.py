@@ -5,9 +5,15 @@ import cv2
 import numpy as np
 import pytest
 from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
 
 from menet_mm import InputError
 from menet_mm.datasets.shapes import CLASSES, MAX_COVERED, SIDES, _covered, draw, make_shapes
+
+
+@pytest.fixture(autouse=True)
+def _mmdet_scope():
+    init_default_scope('mmdet')
 
 
 def voc(root, split='trainval', **kwargs):
