@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,16 +16,15 @@ from menet_mm.datasets.shapes import CLASSES
 CONFIGS = sorted(Path('configs').glob('*.py'))
 
 
-def small_imagenet(folder: Path) -> Path:
-    """Two random pictures of two classes, in ILSVRC's layout."""
-    import cv2
-
+def small_imagenet(folder: Path) -> None:
+    """Write two random pictures of two classes in ILSVRC's layout, with lists, since other classes have no folder."""
     rng = np.random.default_rng(0)
+    (folder / 'meta').mkdir()
     for split in ('train', 'val'):
-        for name in ('n01440764', 'n01443537'):
-            (folder / split / name).mkdir(parents=True)
-            cv2.imwrite(f'{folder}/{split}/{name}/0.jpg', rng.integers(0, 255, (300, 260, 3), np.uint8))
-    return folder
+        (folder / split).mkdir()
+        for label in (0, 999):
+            cv2.imwrite(f'{folder}/{split}/{label}.jpg', rng.integers(0, 255, (300, 260, 3), np.uint8))
+        (folder / f'meta/{split}.txt').write_text('0.jpg 0\n999.jpg 999\n')
 
 
 def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
