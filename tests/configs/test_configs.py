@@ -37,8 +37,10 @@ def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
                 leaf.data_root = str(tmp_path)
             else:
                 leaf.update(data_root=str(shapes), metainfo=dict(classes=CLASSES))
-                # voc0712 reads two years; the generated set has one.
-                leaf.ann_file = leaf.ann_file.replace('VOC2012', 'VOC2007')
+                # The generated set has one year and two lists.
+                if 'ImageSets' in leaf.ann_file:
+                    listed = 'trainval' if split == 'train' else 'test'
+                    leaf.ann_file = f'VOC2007/ImageSets/Main/{listed}.txt'
                 if 'sub_data_root' in leaf.data_prefix:
                     leaf.data_prefix = dict(sub_data_root='VOC2007/')
                 for step in leaf.pipeline:
