@@ -26,7 +26,7 @@ CLASSES = ('circle', 'square', 'triangle', 'star')
 SIDES = (0.10, 0.60)  # of the picture
 MAX_OBJECTS = 6
 #: Part of an object's box that a later object may cover.
-MAX_COVERED = 0.25
+MAX_COVERED = 0.4
 #: Raised whenever the pictures change, so that an older set is made anew.
 VERSION = 1
 
@@ -182,7 +182,7 @@ def _outline(name: str) -> np.ndarray:
     """Corners around the origin, (P, 2)."""
     count = {'circle': 64, 'square': 4, 'triangle': 3, 'star': 10}[name]
     angles = 2 * np.pi * np.arange(count) / count - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
-    radius = np.where(np.arange(count) % 2, 0.4, 1.0) if name == 'star' else np.ones(count)
+    radius = np.where(np.arange(count) % 2, 0.42, 1.0) if name == 'star' else np.ones(count)
     return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
 
 
@@ -233,11 +233,11 @@ def _background(rng: np.random.Generator, width: int, height: int, held_out: boo
 def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
     """Scribble lines and small blots, none of which looks like a class."""
     height, width = picture.shape[:2]
-    for _ in range(rng.integers(3, 11)):
+    for _ in range(rng.integers(4, 16)):
         colour = _vivid(rng).tolist()
         points = rng.uniform((0, 0), (width, height), (int(rng.integers(2, 5)), 2)).astype(np.int32)
         cv2.polylines(picture, [points], False, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
-    for _ in range(rng.integers(0, 8)):
+    for _ in range(rng.integers(0, 12)):
         centre = rng.uniform((0, 0), (width, height))
         blot = (centre + rng.normal(0, 0.02 * width, (5, 2))).astype(np.int32)
         cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
