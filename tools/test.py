@@ -64,6 +64,10 @@ def main() -> None:
         raise InputError(f'--out {args.out} must end in .pkl, or give --out-item metrics for a .json')
     cfg = load_config(args)
     check_checkpoint(args.checkpoint, args.config)
+    if args.tta and (args.show or args.show_dir) and cfg.default_scope == 'mmpretrain':
+        raise InputError(
+            '--tta cannot draw: MMPretrain draws single views only; leave out --tta, or --show and --show-dir'
+        )
     cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = True

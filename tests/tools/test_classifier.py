@@ -27,9 +27,12 @@ def test_classifier_trains_and_evaluates(tool, shared, metric, tmp_path):
     again = tool('test.py', *arguments, '--out', metrics, '--out-item', 'metrics', *options(shared)).stdout
     assert metric(again, 'accuracy/top5') == metric(log, 'accuracy/top5')
     assert json.loads(metrics.read_text())['accuracy/top5'] == metric(log, 'accuracy/top5')
-    tta = tool('test.py', *arguments, '--tta', '--show-dir', tmp_path / 'drawn', '--interval', 8, *options(shared))
-    assert 'accuracy/top5' in tta.stdout
-    assert list((tmp_path / 'drawn').rglob('*.png')) or list((tmp_path / 'drawn').rglob('*.jpg'))
+    assert 'accuracy/top5' in tool('test.py', *arguments, '--tta', *options(shared)).stdout
+    drawn = ('--show-dir', tmp_path / 'drawn', '--interval', 8)
+    tool('test.py', *arguments, *drawn, *options(shared))
+    assert len(list((tmp_path / 'drawn').iterdir())) == 4
+    both = tool('test.py', *arguments, '--tta', *drawn, *options(shared), ok=False).stdout
+    assert both.strip().splitlines()[-1].startswith('error: --tta cannot draw')
 
 
 def test_plugin_in_resnet_50_trains_as_a_classifier(tool, shared, tmp_path):
