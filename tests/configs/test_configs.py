@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.config import Config
-from mmengine.registry import HOOKS, METRICS, MODELS, VISUALIZERS, init_default_scope
+from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS, init_default_scope
 from mmengine.runner import Runner
 
 from menet_mm.datasets.check import leaf_configs
@@ -104,3 +105,43 @@ def test_boxes_below_a_pixel_never_reach_a_loss(path):
         assert filters
         assert filters[-1].min_gt_bbox_wh == (1, 1)
         assert steps.index('FilterAnnotations') > steps.index('Resize')
+
+
+@pytest.mark.parametrize('name', ['ssd_menet108_voc', 'faster_rcnn_menet108_voc'])
+def test_imagenet_features_enter_through_the_documented_key(name, tmp_path):
+    """What docs/training.md says, with a classifier's checkpoint; every tensor of the backbone must come from it."""
+    init_default_scope('mmpretrain')
+    classifier = MODELS.build(Config.fromfile('configs/menet108_in1k.py').model)
+    classifier.init_weights()
+    torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'classifier.pth')
+    cfg = Config.fromfile(f'configs/{name}.py')
+    key = 'model.backbone.init_cfg'
+    options = {
+        f'{key}.type': 'Pretrained',
+        f'{key}.checkpoint': f'{tmp_path}/classifier.pth',
+        f'{key}.prefix': 'backbone.',
+    }
+    cfg.merge_from_dict(options)
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg.model)
+    detector.init_weights()
+    for tensor_name, tensor in classifier.backbone.state_dict().items():
+        assert torch.equal(detector.backbone.state_dict()[tensor_name], tensor), tensor_name
+
+
+def test_a_box_of_zero_size_is_dropped():
+    """Real data has such boxes; mmdet's box coder makes -inf of them."""
+    init_default_scope('mmdet')
+    pipeline = Config.fromfile('configs/ssd_menet228_voc.py').train_pipeline
+    keep = [step for step in pipeline if step.type in ('Resize', 'FilterAnnotations')]
+    results = dict(
+        img=np.zeros((100, 100, 3), np.uint8),
+        img_shape=(100, 100),
+        gt_bboxes=HorizontalBoxes(torch.tensor([[10.0, 10, 10, 40], [10, 10, 50, 50], [20, 20, 20.2, 20.2]])),
+        gt_bboxes_labels=np.array([0, 1, 2]),
+        gt_ignore_flags=np.zeros(3, bool),
+    )
+    for step in keep:
+        results = TRANSFORMS.build(step)(results)
+    assert results['gt_bboxes_labels'].tolist() == [1]
+    assert results['gt_bboxes'].tensor.tolist() == [[30, 30, 150, 150]]

@@ -51,6 +51,7 @@ model = dict(
         assigner=dict(
             type='MaxIoUAssigner',
             pos_iou_thr=0.5,
+            # Not 0.5: hard negative mining would pick just the anchors that nearly match.
             neg_iou_thr=0.4,
             min_pos_iou=0.0,
             ignore_iof_thr=-1,

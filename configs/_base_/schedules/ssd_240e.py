@@ -1,5 +1,5 @@
-# For one GPU. SGD: with the authors' initialization Adam hardly learns from scratch, since its steps are large beside the
-# small weights of the side path and the depthwise convolutions.
+# For one GPU. SGD: on the quickstart's data, from the authors' initialization, Adam did not leave the loss of a constant
+# predictor in the 200 to 400 iterations that were tried at 3e-4 to 3e-3, and SGD did.
 max_epochs = 240
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type='ValLoop')
