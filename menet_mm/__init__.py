@@ -15,6 +15,7 @@ _HOMES = {
     'MEPlugin': 'models',
     'MergingEvolution': 'models',
     'SSDHead': 'models',
+    'get_inferencer': 'inference',
 }
 
 __all__ = ['__version__', *_HOMES]

@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from menet_mm.checkpoints import read_checkpoint, use_tensors_only
 from menet_mm.datasets.check import check_annotations
 from menet_mm.errors import InputError
 
@@ -60,6 +61,15 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that lets checkpoints bring objects of any kind; hand it to ``checkpoints.use_tensors_only``."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust',
+    )
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
 
@@ -80,14 +90,19 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def check_checkpoint(path: str, config: str) -> None:
-    """Check that a checkpoint is there before anything is built.
+def check_checkpoint(path: str, trust: bool) -> None:
+    """Check that a checkpoint can be read before anything is built; make all loading as careful as that.
+
+    Args:
+        path: file or address.
+        trust: whether it may hold more than tensors and plain values.
 
     Raises:
-        InputError: if it is not.
+        InputError: if there is no such file or it is not fit to be loaded.
     """
-    if '://' not in path and not Path(path).is_file():
-        raise InputError(f'no checkpoint {path}: train one with `python tools/train.py {config}`')
+    use_tensors_only(trust)
+    if '://' not in path or path.startswith('http'):
+        read_checkpoint(path, trust)
 
 
 def check_data(cfg: Config, *splits: str) -> None:

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.check import check_images
 from menet_mm.errors import InputError
 from menet_mm.registry import HOOKS
@@ -58,24 +59,9 @@ class InputCheckHook(Hook):
         Training that starts from ``load_from`` may take only a part, such as the backbone of a detector of other classes,
         but not nothing.
         """
-        own = {key: value.shape for key, value in _unwrap(runner.model).state_dict().items()}
-        state = checkpoint.get('state_dict', checkpoint)
-        given = {key.removeprefix('module.'): getattr(value, 'shape', None) for key, value in state.items()}
-        if own == given:
-            return
-        missing = [key for key in own if key not in given]
-        unexpected = [key for key in given if key not in own]
-        differing = [key for key in own if key in given and own[key] != given[key]]
-        partial = hasattr(runner._train_loop, 'dataloader') and not runner._resume
-        if partial and len(missing) + len(differing) < len(own):
-            return
-        examples = [f'missing {key}' for key in missing[:2]] + [f'unexpected {key}' for key in unexpected[:2]]
-        examples += [f'{key} is {tuple(given[key])} instead of {tuple(own[key])}' for key in differing[:2]]
-        raise InputError(
-            f'the checkpoint is of another network: {len(missing)} tensors are missing, {len(unexpected)} are unexpected and '
-            f'{len(differing)} differ in shape ({"; ".join(examples)}); give the config that it was trained with'
-        )
-
-
-def _unwrap(model):
-    return getattr(model, 'module', model)
+        training = hasattr(runner._train_loop, 'dataloader') and not runner._resume
+        if training:
+            missing, _, differing = compare(runner.model, checkpoint)
+            if len(missing) + len(differing) < len(runner.model.state_dict()):
+                return
+        check_fit(runner.model, checkpoint)

@@ -5,7 +5,15 @@ import argparse
 import mmengine
 from mmengine.config import Config, ConfigDict
 
-from menet_mm.cli import add_config_arguments, build_runner, check_checkpoint, check_data, load_config, run
+from menet_mm.cli import (
+    add_config_arguments,
+    add_trust_argument,
+    build_runner,
+    check_checkpoint,
+    check_data,
+    load_config,
+    run,
+)
 from menet_mm.errors import InputError
 
 
@@ -25,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='draw or show every n-th picture')
     parser.add_argument('--amp', action='store_true', help='evaluate with automatic mixed precision (GPU)')
     parser.add_argument('--tta', action='store_true', help='average over flips, or what tta_pipeline says')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -63,7 +72,7 @@ def main() -> None:
     if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} must end in .pkl, or give --out-item metrics for a .json')
     cfg = load_config(args)
-    check_checkpoint(args.checkpoint, args.config)
+    check_checkpoint(args.checkpoint, args.trust_checkpoint)
     if args.tta and (args.show or args.show_dir) and cfg.default_scope == 'mmpretrain':
         raise InputError(
             '--tta cannot draw: MMPretrain draws single views only; leave out --tta, or --show and --show-dir'

@@ -4,8 +4,10 @@ import argparse
 
 import torch
 
+from menet_mm.checkpoints import use_tensors_only
 from menet_mm.cli import (
     add_config_arguments,
+    add_trust_argument,
     build_runner,
     check_batches,
     check_checkpoint,
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
     )
+    add_trust_argument(parser)
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     return parser.parse_args()
 
@@ -48,9 +51,10 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    use_tensors_only(args.trust_checkpoint)
     if args.resume:
         if args.resume != 'auto':
-            check_checkpoint(args.resume, args.config)
+            check_checkpoint(args.resume, args.trust_checkpoint)
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
 

@@ -125,7 +125,7 @@ def check_images(dataset: BaseDataset) -> int:
     indices = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(int)) if count else []
     paths = sorted({dataset.get_data_info(int(i))['img_path'] for i in indices})
     with ThreadPoolExecutor(max_workers=4) as pool:
-        results = pool.map(_decode, paths)
+        results = pool.map(find_defect, paths)
         # A small set takes less time than the eye needs to read the bar.
         for path, problem in zip(
             paths, track(results, 'Checking images', len(paths), disable=len(paths) < 500), strict=True
@@ -135,7 +135,12 @@ def check_images(dataset: BaseDataset) -> int:
     return len(paths)
 
 
-def _decode(path: str) -> str | None:
+def find_defect(path: str) -> str | None:
+    """Read a picture file to its end.
+
+    Returns:
+        What is wrong with it, in a few words, or None.
+    """
     if not osp.isfile(path):
         return 'no such file'
     try:

@@ -1,0 +1,15 @@
+"""Checkpoints: reading files that nobody vouches for, and converting other people's into MMPretrain's form."""
+
+from .convert import convert, write_checkpoint
+from .read import check_fit, compare, fetch, read_checkpoint, tensors_only, use_tensors_only
+
+__all__ = [
+    'check_fit',
+    'compare',
+    'convert',
+    'fetch',
+    'read_checkpoint',
+    'tensors_only',
+    'use_tensors_only',
+    'write_checkpoint',
+]

@@ -1,0 +1,98 @@
+"""Inferencers of MMDetection and MMPretrain by our model names."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mmengine
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
+from menet_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from mmdet.apis import DetInferencer
+    from mmpretrain import ImageClassificationInferencer
+
+MIM = Path(__file__).parent / '.mim'
+
+
+def list_models() -> dict[str, dict]:
+    """Read the package's model index.
+
+    Returns:
+        By name, such as ``ssd_menet228_voc``: ``Config``, a path, ``Weights``, an address or None, and ``Metadata``.
+    """
+    index = mmengine.load(MIM / 'model-index.yml')
+    models = [model for part in index['Import'] for model in mmengine.load(MIM / part)['Models']]
+    return {model['Name']: dict(model, Config=str(MIM / model['Config'])) for model in models}
+
+
+def find_model(name: str) -> tuple[str, str | None]:
+    """Find a model's config and its published weights.
+
+    Args:
+        name: of :func:`list_models`, or a config file.
+
+    Returns:
+        Path of the config, and address of the weights or None.
+
+    Raises:
+        InputError: if there is neither such a file nor such a name.
+    """
+    if name.endswith('.py'):
+        if not Path(name).is_file():
+            raise InputError(f'no config {name}: give a file, or a name such as ssd_menet228_voc')
+        return name, None
+    models = list_models()
+    if name not in models:
+        raise InputError(f"unknown model '{name}': give a config file or one of {', '.join(models)}")
+    return models[name]['Config'], models[name]['Weights']
+
+
+def get_inferencer(
+    name: str, weights: str | None = None, device: str | None = None, trust_checkpoint: bool = False
+) -> DetInferencer | ImageClassificationInferencer:
+    """Build the inferencer of the library that a model belongs to.
+
+    Several inferencers, of both libraries, may live in one process and be called in any order.
+
+    Args:
+        name: a model's name, such as ``ssd_menet228_voc`` or ``menet108_in1k``, or a config file.
+        weights: checkpoint, a file or an address; those of the model index if left out.
+        device: torch device; a GPU if there is one.
+        trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
+
+    Returns:
+        MMDetection's ``DetInferencer`` or MMPretrain's ``ImageClassificationInferencer``, by the config's scope.
+
+    Raises:
+        InputError: if the model is unknown or the weights are missing, unsafe, damaged or of another network.
+
+    Example:
+        >>> from menet_mm import get_inferencer
+        >>> detect = get_inferencer('ssd_menet228_voc', 'epoch_240.pth')  # doctest: +SKIP
+        >>> detect('street.jpg')['predictions']  # doctest: +SKIP
+    """
+    path, published = find_model(name)
+    weights = weights or published
+    if weights is None:
+        raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
+    cfg = Config.fromfile(path)
+    scope = cfg.get('default_scope')
+    # The libraries leave their scope behind as the process's default, and build modules under the default.
+    init_default_scope(scope)
+    # On a model of its own, because the inferencers load whatever fits and go on.
+    check_fit(MODELS.build(cfg.model), read_checkpoint(weights, trust_checkpoint))
+    with tensors_only(trust_checkpoint), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='palette does not exist')
+        if scope == 'mmpretrain':
+            from mmpretrain import ImageClassificationInferencer
+
+            return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
+        from mmdet.apis import DetInferencer
+
+        return DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet', show_progress=False)

@@ -1,0 +1,40 @@
+"""Convert a MENet checkpoint of the authors' or of pytorchcv's into one for MMPretrain and for `init_cfg`."""
+
+import argparse
+import hashlib
+import tempfile
+from pathlib import Path
+
+from menet_mm.checkpoints import convert, fetch, read_checkpoint, write_checkpoint
+from menet_mm.checkpoints.convert import check_target
+from menet_mm.cli import run
+from menet_mm.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', metavar='SRC', help='checkpoint: a file or an http(s) address')
+    parser.add_argument('dst', metavar='DST', type=Path, help='file to write, .pth or .safetensors')
+    parser.add_argument('--sha256', help='refuse SRC unless it has this SHA-256')
+    args = parser.parse_args()
+    check_target(args.dst)
+    with tempfile.TemporaryDirectory() as folder:
+        remote = args.src.startswith(('http://', 'https://'))
+        path = fetch(args.src, folder) if remote else Path(args.src)
+        checkpoint = read_checkpoint(path)
+        with path.open('rb') as file:
+            sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
+        if args.sha256 and args.sha256.lower() != sha256:
+            raise InputError(f'{args.src} is not the file that was expected: its SHA-256 is {sha256}')
+    try:
+        state, layout, arch = convert(checkpoint)
+    except InputError as error:
+        raise InputError(f'{args.src}: {error}') from None
+    meta = dict(source=args.src if remote else path.name, layout=layout, variant=arch, sha256=sha256)
+    write_checkpoint(args.dst, state, meta)
+    classes = len(state['head.fc.bias'])
+    print(f'{layout} MENet {arch} with {classes} classes, SHA-256 {sha256} -> {args.dst}')
+
+
+if __name__ == '__main__':
+    run(main)
