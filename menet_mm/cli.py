@@ -27,6 +27,7 @@ def run(main: Callable[[], None]) -> None:
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    warnings.filterwarnings('ignore', message="Failed to add <class 'mmengine.visualization")
     warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true but no accelerator")
     warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')
     try:

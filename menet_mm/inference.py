@@ -91,7 +91,9 @@ def get_inferencer(
         warnings.filterwarnings('ignore', message='palette does not exist')
         if scope == 'mmpretrain':
             from mmpretrain import ImageClassificationInferencer
+            from mmpretrain.utils.progress import disable_progress_bar
 
+            disable_progress_bar()  # a bar for every call
             return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
         from mmdet.apis import DetInferencer
 

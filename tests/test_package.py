@@ -29,4 +29,4 @@ def test_public_names_are_there():
 
 def test_installation_replaces_neither_torch_nor_an_mm_library():
     always = [r for r in metadata.requires('menet-mm') if 'extra ==' not in r]
-    assert always == ['numpy', 'pillow', 'rich']
+    assert always == ['numpy', 'pillow', 'rich', 'safetensors']

@@ -2,18 +2,22 @@
 
 import argparse
 import glob
+import io
 import json
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import cv2
+from mmengine.logging import MMLogger
 from rich.progress import track
 
 from menet_mm.cli import add_trust_argument, run
 from menet_mm.datasets.check import find_defect
 from menet_mm.errors import InputError
+from menet_mm.inference import get_inferencer
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -116,9 +120,10 @@ def main() -> None:
     if args.out and args.out.exists() and not args.out.is_dir():
         raise InputError(f'--out {args.out} is a file: give a folder')
 
-    from menet_mm.inference import get_inferencer
-
-    inferencer = get_inferencer(args.config, args.weights, args.device, args.trust_checkpoint)
+    # The libraries log and print how they load things; what concerns the user is printed here.
+    MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
+    with redirect_stdout(io.StringIO()):
+        inferencer = get_inferencer(args.config, args.weights, args.device, args.trust_checkpoint)
     detector = hasattr(inferencer.model, 'dataset_meta')
     classes = inferencer.model.dataset_meta['classes'] if detector else inferencer.classes
     results, skipped = [], []

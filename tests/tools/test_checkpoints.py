@@ -1,0 +1,132 @@
+"""Other people's checkpoints through the command lines: converted, used, and refused where they are not fit."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from menet_mm.checkpoints import read_checkpoint
+
+AUTHORS = 'weights/108-MENet-8x1-group-3.pth.tar'
+SHA256 = '4dacc47de3d5ae6eefc7a93e5e6b1dbd59d5bb9dc49ae320f947ace5a226eb94'
+
+
+@pytest.fixture(scope='session')
+def menet108(tool, shared, tmp_path_factory) -> Path:
+    """The authors' MENet-108, converted."""
+    path = tmp_path_factory.mktemp('weights') / 'menet108.pth'
+    said = tool('convert_checkpoint.py', shared / AUTHORS, path, '--sha256', SHA256).stdout
+    assert "the authors' MENet 108-8x1-g3 with 1000 classes" in said
+    meta = dict(source=Path(AUTHORS).name, layout="the authors'", variant='108-8x1-g3', sha256=SHA256)
+    assert read_checkpoint(path)['meta'] == meta
+    return path
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_authors_weights_give_the_reference_figures(tool, shared, menet108, metric, tmp_path, ending):
+    """157 and 211 of the 250 pictures, as the authors' own code gives them (shared/DATA.md)."""
+    path = tmp_path / f'again{ending}'
+    tool('convert_checkpoint.py', menet108, path)  # our own layout is one of those it knows
+    dataset = 'test_dataloader.dataset'
+    log = tool(
+        'test.py',
+        'configs/menet108_in1k.py',
+        path,
+        '--cfg-options',
+        f'{dataset}.data_root={shared}/data/ilsvrc_sample',
+        f'{dataset}.ann_file=val.txt',
+        f'{dataset}.data_prefix=images',
+        f'{dataset}.split=',
+    ).stdout
+    assert metric(log, 'accuracy/top1') == pytest.approx(100 * 157 / 250, abs=1e-4)
+    assert metric(log, 'accuracy/top5') == pytest.approx(100 * 211 / 250, abs=1e-4)
+
+
+def test_pretrained_fills_the_backbone_with_nothing_missing_or_left_over(menet108, monkeypatch):
+    state = read_checkpoint(menet108)['state_dict']
+    given = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    cfg = Config.fromfile('configs/ssd_menet108_voc12.py')
+    cfg.model.backbone.init_cfg.checkpoint = str(menet108)
+    init_default_scope('mmdet')
+    backbone = MODELS.build(cfg.model.backbone)
+    backbone.init_weights()
+    filled = backbone.state_dict()
+    assert filled.keys() == given.keys()
+    assert all(torch.equal(filled[key], given[key]) for key in given)
+
+
+class Malicious:
+    """Loading it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+def commands(tool, checkpoint, shapes, tmp_path, resume):
+    """The tools that read a checkpoint, with a data set and pictures, so that loading is reached."""
+    loaders = [f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')]
+    config = 'configs/ssd_menet228_shapes.py'
+    work_dir = ('--work-dir', tmp_path / 'work')
+    yield tool('convert_checkpoint.py', checkpoint, tmp_path / 'converted.pth', ok=False)
+    yield tool('test.py', config, checkpoint, *work_dir, '--cfg-options', *loaders, ok=False)
+    if resume:
+        yield tool('train.py', config, '--resume', checkpoint, *work_dir, '--cfg-options', *loaders, ok=False)
+    pictures = shapes / 'VOC2007/JPEGImages'
+    yield tool('infer.py', pictures, '--config', config, '--weights', checkpoint, '--out', tmp_path / 'out', ok=False)
+
+
+@pytest.mark.parametrize('kind', ['malicious', 'truncated', 'empty', 'foreign'])
+def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
+    path, created = tmp_path / 'x.pth', tmp_path / 'created'
+    expected = {
+        'malicious': 'holds more than tensors and plain values',
+        'truncated': 'is damaged or no checkpoint',
+        'empty': 'is empty',
+        'foreign': 'of another network|not of a MENet classifier',
+    }[kind]
+    meta = Malicious(created) if kind == 'malicious' else {}
+    torch.save(dict(state_dict={'conv.weight': torch.zeros(4, 3, 1, 1)}, meta=meta), path)
+    if kind in ('truncated', 'empty'):
+        path.write_bytes(path.read_bytes()[: 600 if kind == 'truncated' else 0])
+    for result in commands(tool, path, shapes, tmp_path, resume=kind == 'malicious'):
+        assert 'Traceback' not in result.stdout, result.stdout
+        errors = [line for line in result.stdout.splitlines() if line.startswith('error')]
+        assert len(errors) == 1, result.stdout
+        assert re.match(rf'error: .*({expected})', errors[0]), result.stdout
+    assert not created.exists()
+    assert not (tmp_path / 'converted.pth').exists()
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_wrong_sum_or_ending_is_refused(tool, shared, tmp_path):
+    source, target = shared / AUTHORS, tmp_path / 'x.pth'
+    said = tool('convert_checkpoint.py', source, target, '--sha256', '0' * 64, ok=False).stdout
+    assert f'its SHA-256 is {SHA256}' in said
+    assert 'must end in .pth' in tool('convert_checkpoint.py', source, tmp_path / 'x.onnx', ok=False).stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_address(tool, shared, tmp_path):
+    """Fetched from a server of one folder; a wrong address is one sentence, too."""
+    import threading
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    handler = partial(SimpleHTTPRequestHandler, directory=str(shared / 'weights'))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}/{Path(AUTHORS).name}'
+        tool('convert_checkpoint.py', url, tmp_path / 'x.safetensors')
+        assert read_checkpoint(tmp_path / 'x.safetensors')['meta']['source'] == url
+        said = tool('convert_checkpoint.py', f'{url}.zip', tmp_path / 'y.pth', ok=False).stdout
+        assert 'error: ' in said
+        assert 'cannot be fetched' in said
+        assert 'Traceback' not in said
+        server.shutdown()
