@@ -91,10 +91,8 @@ def get_inferencer(
         warnings.filterwarnings('ignore', message='palette does not exist')
         if scope == 'mmpretrain':
             from mmpretrain import ImageClassificationInferencer
-            from mmpretrain.utils.progress import disable_progress_bar
 
-            disable_progress_bar()  # a bar for every call
             return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
         from mmdet.apis import DetInferencer
 
-        return DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet', show_progress=False)
+        return DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')

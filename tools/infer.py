@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 from mmengine.logging import MMLogger
+from mmpretrain.utils import progress
 from rich.progress import track
 
 from menet_mm.cli import add_trust_argument, run
@@ -125,6 +126,9 @@ def main() -> None:
     with redirect_stdout(io.StringIO()):
         inferencer = get_inferencer(args.config, args.weights, args.device, args.trust_checkpoint)
     detector = hasattr(inferencer.model, 'dataset_meta')
+    # One bar over all pictures instead of one for each.
+    inferencer.show_progress = False
+    progress.disable_progress_bar = True
     classes = inferencer.model.dataset_meta['classes'] if detector else inferencer.classes
     results, skipped = [], []
     seconds = 0.0
