@@ -14,7 +14,10 @@ _HOMES = {
     'MEModule': 'models',
     'MEPlugin': 'models',
     'MergingEvolution': 'models',
+    'MobileNetV1': 'models',
     'SSDHead': 'models',
+    'ShuffleNetV1': 'models',
+    'SqueezeExcitation': 'models',
     'get_inferencer': 'inference',
 }
 

@@ -1,4 +1,4 @@
-"""Convert a MENet checkpoint of the authors' or of pytorchcv's into one for MMPretrain and for `init_cfg`."""
+"""Convert a classifier of the authors' (MENet) or of pytorchcv's (MENet, ShuffleNet, MobileNet) into one for MMPretrain and for `init_cfg`."""
 
 import argparse
 import hashlib
@@ -27,13 +27,16 @@ def main() -> None:
         if args.sha256 and args.sha256.lower() != sha256:
             raise InputError(f'{args.src} is not the file that was expected: its SHA-256 is {sha256}')
     try:
-        state, layout, arch = convert(checkpoint)
+        converted = convert(checkpoint)
     except InputError as error:
         raise InputError(f'{args.src}: {error}') from None
-    meta = dict(source=args.src if remote else path.name, layout=layout, variant=arch, sha256=sha256)
-    write_checkpoint(args.dst, state, meta)
+    state, layout, backbone, arch = converted
+    source = args.src if remote else path.name
+    write_checkpoint(
+        args.dst, state, dict(source=source, layout=layout, backbone=backbone, variant=arch, sha256=sha256)
+    )
     classes = len(state['head.fc.bias'])
-    print(f'{layout} MENet {arch} with {classes} classes, SHA-256 {sha256} -> {args.dst}')
+    print(f'{layout} {backbone} {arch} with {classes} classes, SHA-256 {sha256} -> {args.dst}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
-"""Other people's MENet checkpoints as MMPretrain's: ``backbone.*`` and ``head.fc.*``.
+"""Other people's classifiers as MMPretrain's: ``backbone.*`` and ``head.fc.*``.
 
-Sources: the authors' repository, https://github.com/clavichord93/MENet, and pytorchcv, https://github.com/osmr/pytorchcv.
+Sources: the MENet authors' repository, https://github.com/clavichord93/MENet, and pytorchcv,
+https://github.com/osmr/pytorchcv.
 """
 
 from __future__ import annotations
@@ -9,47 +10,111 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from menet_mm.errors import InputError
-from menet_mm.models import MENet
+from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
 
-# A unit's layers: their name here, then the names of its convolution and its norm layer there.
-AUTHORS_UNIT = {
-    'compress': ('compress', 'bn_compress'),
-    'depthwise': ('depthwise', 'bn_depthwise'),
-    'expand': ('expand', 'bn_expand'),
-    'side.merge': ('s_merge', 's_bn_merge'),
-    'side.conv': ('s_conv', 's_bn_conv'),
-    'side.evolve': ('s_evolve', 's_bn_evolve'),
-}
-PYTORCHCV_UNIT = {
-    'compress': ('compress_conv1', 'compress_bn1'),
-    'depthwise': ('dw_conv2', 'dw_bn2'),
-    'expand': ('expand_conv3', 'expand_bn3'),
-    'side.merge': ('s_merge_conv', 's_merge_bn'),
-    'side.conv': ('s_conv', 's_conv_bn'),
-    'side.evolve': ('s_evolve_conv', 's_evolve_bn'),
-}
-# Whose checkpoint it is: patterns of the stem, of a unit (stage, unit, layer) and of the classifier, and a unit's layers.
-LAYOUTS = {
-    "the authors'": (r'features\.init\.', r'features\.stage_(\d+)_(\d+)\.(\w+)\.', r'classifier\.', AUTHORS_UNIT),
-    "pytorchcv's": (
-        r'features\.init_block\.',
-        r'features\.stage(\d+)\.unit(\d+)\.(\w+)\.',
-        r'output\.',
-        PYTORCHCV_UNIT,
+
+class Layout(NamedTuple):
+    """How somebody names the tensors of a network."""
+
+    #: Whose names these are.
+    owner: str
+    #: Patterns of the first convolution, of a layer of a unit (stage, unit, layer) and of the classifier.
+    stem: str
+    unit: str
+    classifier: str
+    #: Our place of a unit, by their numbers of stage and unit.
+    place: Callable[[int, int], str]
+    #: Our names of a unit's layers, by theirs.
+    layers: dict[str, str]
+
+
+def _stage_and_unit(stage: int, unit: int) -> str:
+    return f'stages.{stage - 1}.{unit - 1}'
+
+
+def _mobilenet_place(stage: int, unit: int) -> str:
+    """Their first two stages belong to our stem of stride 4."""
+    return f'stem.{stage + unit - 1}' if stage < 3 else f'stages.{stage - 3}.{unit - 1}'
+
+
+LAYOUTS = (
+    Layout(
+        "the authors'",
+        stem=r'features\.init\.',
+        unit=r'features\.stage_(\d+)_(\d+)\.(\w+)\.',
+        classifier=r'classifier\.',
+        place=_stage_and_unit,
+        layers={
+            'compress': 'compress.conv',
+            'bn_compress': 'compress.bn',
+            'depthwise': 'depthwise.conv',
+            'bn_depthwise': 'depthwise.bn',
+            'expand': 'expand.conv',
+            'bn_expand': 'expand.bn',
+            's_merge': 'side.merge.conv',
+            's_bn_merge': 'side.merge.bn',
+            's_conv': 'side.conv.conv',
+            's_bn_conv': 'side.conv.bn',
+            's_evolve': 'side.evolve.conv',
+            's_bn_evolve': 'side.evolve.bn',
+        },
     ),
-}
+    # Their MENet and ShuffleNet.
+    Layout(
+        "pytorchcv's",
+        stem=r'features\.init_block\.',
+        unit=r'features\.stage(\d+)\.unit(\d+)\.((?!dw_conv\.|pw_conv\.)\w+)\.',
+        classifier=r'output\.',
+        place=_stage_and_unit,
+        layers={
+            'compress_conv1': 'compress.conv',
+            'compress_bn1': 'compress.bn',
+            'dw_conv2': 'depthwise.conv',
+            'dw_bn2': 'depthwise.bn',
+            'expand_conv3': 'expand.conv',
+            'expand_bn3': 'expand.bn',
+            's_merge_conv': 'side.merge.conv',
+            's_merge_bn': 'side.merge.bn',
+            's_conv': 'side.conv.conv',
+            's_conv_bn': 'side.conv.bn',
+            's_evolve_conv': 'side.evolve.conv',
+            's_evolve_bn': 'side.evolve.bn',
+        },
+    ),
+    # Their MobileNet.
+    Layout(
+        "pytorchcv's",
+        stem=r'features\.init_block\.',
+        unit=r'features\.stage(\d+)\.unit(\d+)\.(dw_conv|pw_conv)\.',
+        classifier=r'output\.',
+        place=_mobilenet_place,
+        layers={'dw_conv': 'depthwise_conv', 'pw_conv': 'pointwise_conv'},
+    ),
+)
 OURS = "menet_mm's"
 
 
-def convert(checkpoint: dict) -> tuple[dict[str, Tensor], str, str]:
-    """Rename a MENet classifier's tensors, whoever trained it.
+class Converted(NamedTuple):
+    """A classifier's tensors under our names, whose names they had, and which network it is."""
+
+    state: dict[str, Tensor]
+    layout: str
+    #: ``MENet``, ``ShuffleNetV1`` or ``MobileNetV1``.
+    backbone: str
+    arch: str
+
+
+def convert(checkpoint: dict) -> Converted:
+    """Rename a classifier's tensors, whoever trained it.
 
     Args:
         checkpoint: content of the file: a state dict, or a dict with one under ``state_dict``; keys may start with
@@ -57,10 +122,10 @@ def convert(checkpoint: dict) -> tuple[dict[str, Tensor], str, str]:
 
     Returns:
         The state dict of an MMPretrain classifier of any number of classes; whose layout it was, such as "pytorchcv's";
-        and the variant, a name in ``MENet.ARCHS``.
+        the backbone; and the variant, a name in the backbone's ``ARCHS``.
 
     Raises:
-        InputError: naming the first keys and shapes that differ if it is not exactly one of the eight variants.
+        InputError: naming the first keys and shapes that differ if it is not exactly one of the published variants.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
@@ -69,58 +134,54 @@ def convert(checkpoint: dict) -> tuple[dict[str, Tensor], str, str]:
         )
     state = {str(key).removeprefix('module.'): tensor for key, tensor in state.items()}
     layout, renamed = _rename(state)
-    arch = _recognise(renamed, layout)
+    backbone, arch = _recognise(renamed, layout)
     for key in list(renamed):
         # The authors' torch did not count batches yet.
         if key.endswith('running_mean'):
             renamed.setdefault(key.replace('running_mean', 'num_batches_tracked'), torch.tensor(0))
-    return renamed, layout, arch
+    return Converted(renamed, layout, backbone, arch)
 
 
 def _rename(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     if any(key.startswith('backbone.stem.') for key in state):
         return OURS, dict(state)
-    for layout, (stem, unit, classifier, layers) in LAYOUTS.items():
-        if not any(re.match(stem, key) for key in state):
-            continue
-        names = {}
-        for ours, (conv, norm) in layers.items():
-            names[conv], names[norm] = f'{ours}.conv', f'{ours}.bn'
-        renamed = {}
-        for key, tensor in state.items():
-            if match := re.match(unit, key):
-                stage, number, layer = match.groups()
-                own = names.get(layer, f'{layer} (unknown)')
-                renamed[f'backbone.stages.{int(stage) - 1}.{int(number) - 1}.{own}.{key[match.end() :]}'] = tensor
-            else:
-                renamed[re.sub(classifier, 'head.fc.', re.sub(stem, 'backbone.stem.0.', key))] = tensor
-        return layout, renamed
+    for layout in LAYOUTS:
+        if any(re.match(layout.unit, key) for key in state) and any(re.match(layout.stem, key) for key in state):
+            return layout.owner, {_own_name(key, layout): tensor for key, tensor in state.items()}
     first = ', '.join(list(state)[:3])
     raise InputError(
-        f"the file is not of a MENet classifier: its first keys are {first}; the authors', pytorchcv's and menet_mm's "
-        'checkpoints are known'
+        f"the file is of no network that is known here: its first keys are {first}; the authors', pytorchcv's and "
+        "menet_mm's classifiers were expected"
     )
 
 
-def _shapes(arch: str) -> dict[str, tuple[int, ...]]:
+def _own_name(key: str, layout: Layout) -> str:
+    if match := re.match(layout.unit, key):
+        stage, unit, layer = match.groups()
+        own = layout.layers.get(layer, f'{layer} (unknown)')
+        return f'backbone.{layout.place(int(stage), int(unit))}.{own}.{key[match.end() :]}'
+    return re.sub(layout.classifier, 'head.fc.', re.sub(layout.stem, 'backbone.stem.0.', key))
+
+
+def _shapes(backbone: type, arch: str) -> dict[str, tuple[int, ...]]:
     with torch.device('meta'):
-        backbone = MENet(arch)
-    return {f'backbone.{key}': tuple(tensor.shape) for key, tensor in backbone.state_dict().items()}
+        network = backbone(arch)
+    return {f'backbone.{key}': tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
 
-def _recognise(state: dict[str, Tensor], layout: str) -> str:
+def _recognise(state: dict[str, Tensor], layout: str) -> tuple[str, str]:
     """Find the variant with exactly these shapes."""
     given = {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith('num_batches_tracked')}
     classes = given.get('head.fc.bias', ('classes',))
-    nearest, differing = '', None
-    for arch, settings in MENet.ARCHS.items():
-        wanted = {key: shape for key, shape in _shapes(arch).items() if not key.endswith('num_batches_tracked')}
-        wanted['head.fc.weight'] = (*classes, settings['channels'][-1])
-        wanted['head.fc.bias'] = classes
-        found = [key for key in (*wanted, *given) if wanted.get(key) != given.get(key)]
-        if differing is None or len(found) < len(differing):
-            nearest = arch
-            differing = {key: (given.get(key), wanted.get(key)) for key in found}
+    nearest, differing = ('', ''), None
+    for backbone in (MENet, ShuffleNetV1, MobileNetV1):
+        for arch, settings in backbone.ARCHS.items():
+            wanted = {k: v for k, v in _shapes(backbone, arch).items() if not k.endswith('num_batches_tracked')}
+            wanted['head.fc.weight'] = (*classes, settings['channels'][-1])
+            wanted['head.fc.bias'] = classes
+            found = {k: (given.get(k), wanted.get(k)) for k in (*wanted, *given) if wanted.get(k) != given.get(k)}
+            if differing is None or len(found) < len(differing):
+                nearest, differing = (backbone.__name__, arch), found
     if not differing:
         return nearest
     first = '; '.join(
@@ -128,8 +189,8 @@ def _recognise(state: dict[str, Tensor], layout: str) -> str:
         for key, (have, want) in list(differing.items())[:3]
     )
     raise InputError(
-        f'the file has {layout} names but is none of the eight MENets: from {nearest}, the nearest, {len(differing)} '
-        f'tensors differ ({first})'
+        f'the file has {layout} names but is none of the published variants: from {" ".join(nearest)}, the nearest, '
+        f'{len(differing)} tensors differ ({first})'
     )
 
 

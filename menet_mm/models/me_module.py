@@ -27,6 +27,8 @@ from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
 ConfigDict = dict
+#: The paper's side path; a side_cfg of None means none.
+ME_PATH = dict(type='menet_mm.MergingEvolution')
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -43,6 +45,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     return x.view(n, groups, b // groups, h, w).transpose(1, 2).reshape(n, b, h, w)
 
 
+@MODELS.register_module()
 class MergingEvolution(BaseModule):
     """The two operations of the paper: merge all channels into a narrow map, evolve it back into a gate.
 
@@ -54,9 +57,75 @@ class MergingEvolution(BaseModule):
         channels: b.
         side_channels: k.
         stride: s, so that the gate fits features that are downsampled meanwhile.
+        conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
+        fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
         conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
         norm_cfg: mmcv's norm layer config.
         act_cfg: activation behind the first two convolutions. The gate is always a sigmoid.
+        init_cfg: mmengine's initialization config.
+
+    Raises:
+        InputError: if a width is not positive or ``fusion`` is unknown.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        side_channels: int,
+        stride: int = 1,
+        conv: bool = True,
+        fusion: str = 'multiply',
+        conv_cfg: ConfigDict | None = None,
+        norm_cfg: ConfigDict | None = None,
+        act_cfg: ConfigDict | None = None,
+        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        _check_widths(channels, side_channels)
+        if fusion not in ('multiply', 'add'):
+            raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
+        self.fusion = fusion
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        act_cfg = act_cfg or dict(type='ReLU')
+        self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
+        self.conv = (
+            ConvModule(side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg)
+            if conv
+            else nn.Identity()
+        )
+        gate = dict(type='Sigmoid') if fusion == 'multiply' else None
+        self.evolve = ConvModule(side_channels, channels, 1, act_cfg=gate, **layer_cfg)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Compute the gate.
+
+        Args:
+            y: (N, b, H, W).
+
+        Returns:
+            (N, b, H', W') in (0, 1); with ``fusion='add'`` of any value.
+        """
+        return self.evolve(self.conv(self.merge(y)))
+
+    def fuse(self, d: Tensor, y: Tensor) -> Tensor:
+        """Apply the gate of ``y`` (N, b, H, W) to the features ``d`` (N, b, H', W')."""
+        return d * self(y) if self.fusion == 'multiply' else d + self(y)
+
+
+@MODELS.register_module()
+class SqueezeExcitation(BaseModule):
+    """Squeeze-and-excitation (https://arxiv.org/abs/1709.01507) in place of the ME path, for ablations.
+
+    Its hidden width is chosen so that its convolutions have as many weights as those of merging and evolution with the
+    same b and k: 2 b k + 9 k^2. One gate per channel instead of one per pixel and channel.
+
+    Args:
+        channels: b.
+        side_channels: k of the ME path that it replaces.
+        stride: not needed, since the gate has no extent; there so that both paths are built alike.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        norm_cfg: not used; as in its paper there is no norm layer.
+        act_cfg: activation behind the first convolution.
         init_cfg: mmengine's initialization config.
 
     Raises:
@@ -74,26 +143,25 @@ class MergingEvolution(BaseModule):
         init_cfg: ConfigDict | list[ConfigDict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if channels < 1 or side_channels < 1:
-            raise InputError(
-                f'the side path needs positive widths, but got channels={channels}, side_channels={side_channels}'
-            )
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
-        act_cfg = act_cfg or dict(type='ReLU')
-        self.merge = ConvModule(channels, side_channels, 1, act_cfg=act_cfg, **layer_cfg)
-        self.conv = ConvModule(side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg)
-        self.evolve = ConvModule(side_channels, channels, 1, act_cfg=dict(type='Sigmoid'), **layer_cfg)
+        _check_widths(channels, side_channels)
+        hidden = round(side_channels + 4.5 * side_channels**2 / channels)
+        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=act_cfg or dict(type='ReLU'))
+        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg, act_cfg=dict(type='Sigmoid'))
 
     def forward(self, y: Tensor) -> Tensor:
-        """Compute the gate.
+        """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
+        return self.excite(self.squeeze(y.mean((2, 3), keepdim=True)))
 
-        Args:
-            y: (N, b, H, W).
+    def fuse(self, d: Tensor, y: Tensor) -> Tensor:
+        """Apply the gate of ``y`` (N, b, H, W) to the features ``d`` (N, b, H', W')."""
+        return d * self(y)
 
-        Returns:
-            (N, b, H', W') in (0, 1).
-        """
-        return self.evolve(self.conv(self.merge(y)))
+
+def _check_widths(channels: int, side_channels: int) -> None:
+    if channels < 1 or side_channels < 1:
+        raise InputError(
+            f'the side path needs positive widths, but got channels={channels}, side_channels={side_channels}'
+        )
 
 
 @MODELS.register_module()
@@ -106,10 +174,12 @@ class MEModule(BaseModule):
     Args:
         in_channels: C_in.
         out_channels: C_out.
-        side_channels: k.
+        side_channels: k; None if there is no side path.
         groups: g.
         stride: s, 1 or 2.
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
+        side_cfg: the side path: a registered module's ``type`` and its settings, of which ``side_channels`` overrides k;
+            the type is :class:`MergingEvolution` unless given. None is ShuffleNet's unit, without a side path.
         conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
         norm_cfg: mmcv's norm layer config.
         act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
@@ -124,10 +194,11 @@ class MEModule(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        side_channels: int,
+        side_channels: int | None,
         groups: int,
         stride: int = 1,
         group_compress: bool = True,
+        side_cfg: ConfigDict | None = ME_PATH,
         conv_cfg: ConfigDict | None = None,
         norm_cfg: ConfigDict | None = None,
         act_cfg: ConfigDict | None = None,
@@ -162,7 +233,19 @@ class MEModule(BaseModule):
         self.depthwise = ConvModule(
             bottleneck, bottleneck, 3, stride=stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
         )
-        self.side = MergingEvolution(bottleneck, side_channels, stride, act_cfg=act_cfg, **layer_cfg)
+        self.side = (
+            None
+            if side_cfg is None
+            else MODELS.build(
+                dict(
+                    {**ME_PATH, 'side_channels': side_channels, **side_cfg},
+                    channels=bottleneck,
+                    stride=stride,
+                    act_cfg=act_cfg,
+                    **layer_cfg,
+                )
+            )
+        )
         self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
         # torch's default counts the padding, and so do the authors.
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
@@ -170,7 +253,8 @@ class MEModule(BaseModule):
 
     def _forward(self, x: Tensor) -> Tensor:
         y = channel_shuffle(self.compress(x), self.groups)
-        z = self.expand(self.depthwise(y) * self.side(y))
+        d = self.depthwise(y)
+        z = self.expand(d if self.side is None else self.side.fuse(d, y))
         z = z + x if self.pool is None else torch.cat((z, self.pool(x)), dim=1)
         return self.act(z)
 

@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
-from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
-from .me_module import ConfigDict, MEModule
-
-ARCH_KEYS = ('channels', 'stem_channels', 'side_channels', 'groups', 'depths')
+from .backbone import AUTHORS_INIT, StagedBackbone
+from .me_module import ME_PATH, ConfigDict, MEModule
 
 
 def _variant(channels: int, stem_channels: int, side_channels: int, groups: int) -> dict:
@@ -33,7 +29,7 @@ def _variant(channels: int, stem_channels: int, side_channels: int, groups: int)
 
 
 @MODELS.register_module()
-class MENet(BaseModule):
+class MENet(StagedBackbone):
     """MENet backbone: a stem of stride 4 and three stages of strides 8, 16 and 32.
 
     Args:
@@ -44,6 +40,9 @@ class MENet(BaseModule):
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages: their parameters
             get no gradient and their norm layers stay in eval mode.
         norm_eval: keep every norm layer in eval mode, so that running statistics do not change.
+        side_cfg: the side path of every unit, for ablations, see :class:`MEModule`: ``dict(conv=False)`` leaves out the 3x3
+            convolution, ``dict(fusion='add')`` adds instead of gating, ``dict(side_channels=k)`` changes its width,
+            ``dict(type='menet_mm.SqueezeExcitation')`` replaces it, None leaves it out.
         conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
         norm_cfg: mmcv's norm layer config.
         act_cfg: mmcv's activation layer config.
@@ -81,6 +80,7 @@ class MENet(BaseModule):
         out_indices: Sequence[int] = (2,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        side_cfg: ConfigDict | None = ME_PATH,
         conv_cfg: ConfigDict | None = None,
         norm_cfg: ConfigDict | None = None,
         act_cfg: ConfigDict | None = None,
@@ -89,23 +89,8 @@ class MENet(BaseModule):
     ) -> None:
         norm_cfg = norm_cfg or dict(type='BN')
         act_cfg = act_cfg or dict(type='ReLU')
-        super().__init__(
-            init_cfg
-            or [
-                dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu', distribution='normal'),
-                dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0),
-            ]
-        )
         arch = self._resolve(arch)
-        num_stages = len(arch['depths'])
-        if not out_indices or any(i not in range(num_stages) for i in out_indices):
-            raise InputError(f'out_indices must name stages in 0..{num_stages - 1}, but got {tuple(out_indices)}')
-        if frozen_stages not in range(-1, num_stages + 1):
-            raise InputError(f'frozen_stages must lie in -1..{num_stages}, but got {frozen_stages}')
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
-
+        super().__init__(len(arch['depths']), out_indices, frozen_stages, norm_eval, init_cfg or AUTHORS_INIT)
         layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         width = arch['stem_channels']
         self.stem = nn.Sequential(
@@ -118,11 +103,12 @@ class MENet(BaseModule):
                 MEModule(
                     width if j == 0 else channels,
                     channels,
-                    side_channels=arch['side_channels'],
+                    side_channels=arch.get('side_channels'),
                     groups=arch['groups'],
                     stride=2 if j == 0 else 1,
                     # The stem is too narrow to be split (ShuffleNet, section 3.2), so the first unit compresses densely.
                     group_compress=(i, j) != (0, 0),
+                    side_cfg=side_cfg,
                     with_cp=with_cp,
                     **layer_cfg,
                 )
@@ -131,53 +117,3 @@ class MENet(BaseModule):
             self.stages.append(nn.Sequential(*units))
             width = channels
         self._freeze()
-
-    @classmethod
-    def _resolve(cls, arch: str | dict) -> dict:
-        if not isinstance(arch, dict):
-            if arch not in cls.ARCHS:
-                raise InputError(f"unknown arch '{arch}': choose one of {', '.join(cls.ARCHS)}, or give a dict")
-            return cls.ARCHS[arch]
-        if set(arch) != set(ARCH_KEYS):
-            raise InputError(
-                f'an arch dict must have exactly the keys {", ".join(ARCH_KEYS)}, but got {", ".join(arch)}'
-            )
-        if not arch['depths'] or len(arch['channels']) != len(arch['depths']) or min(arch['depths']) < 1:
-            raise InputError(
-                'an arch dict needs one width and one positive depth for each stage, '
-                f'but got channels={arch["channels"]} and depths={arch["depths"]}'
-            )
-        return arch
-
-    def _freeze(self) -> None:
-        frozen = [] if self.frozen_stages < 0 else [self.stem, *self.stages[: self.frozen_stages]]
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> MENet:
-        """Set the mode, and keep what is frozen in eval mode."""
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Extract features.
-
-        Args:
-            x: images (N, in_channels, H, W) with H, W of at least 32 pixels.
-
-        Returns:
-            One map for each entry of ``out_indices``: (N, channels[i], ceil(H / 2^(i + 3)), ceil(W / 2^(i + 3))).
-        """
-        x = self.stem(x)
-        outs = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)

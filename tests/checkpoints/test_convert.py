@@ -17,8 +17,8 @@ def authors(shared) -> OrderedDict:
 
 
 def test_authors_checkpoint_fills_the_classifier(authors):
-    state, layout, arch = convert(dict(state_dict=authors, name='108-MENet-8x1-group-3'))
-    assert (layout, arch) == ("the authors'", ARCH)
+    state, *recognised = convert(dict(state_dict=authors, name='108-MENet-8x1-group-3'))
+    assert recognised == ["the authors'", 'MENet', ARCH]
     counters = [key for key in state if key.endswith('num_batches_tracked')]
     assert len(state) == len(authors) + len(counters)  # their torch had no counters; nothing else is added or lost
     MENet(ARCH).load_state_dict({k.removeprefix('backbone.'): v for k, v in state.items() if k[0] == 'b'})
@@ -36,16 +36,16 @@ def test_a_file_of_the_authors_training_script(authors):
         best_prec1=56.08,
     )
     plain, *_ = convert(dict(state_dict=authors))
-    state, layout, _ = convert(training)
+    state, layout, *_ = convert(training)
     assert layout == "the authors'"
     assert all(torch.equal(state[key], plain[key]) for key in plain)
 
 
 def test_own_checkpoints_and_other_numbers_of_classes(theirs):
-    state, _, arch = convert(theirs('160-8x1-g8', num_classes=10).state_dict())
+    state, *_, arch = convert(theirs('160-8x1-g8', num_classes=10).state_dict())
     assert arch == '160-8x1-g8'
     assert state['head.fc.weight'].shape == (10, 640)
-    again, layout, arch = convert(dict(state_dict=state))
+    again, layout, _, arch = convert(dict(state_dict=state))
     assert (layout, arch) == ("menet_mm's", '160-8x1-g8')
     assert again.keys() == state.keys()
 
@@ -59,7 +59,7 @@ def test_what_does_not_match_is_named(theirs):
         ({k: v for k, v in good.items() if k != key}, f'{ours} is missing, expected (8, 8, 3, 3)'),
         ({**good, 'extra.weight': torch.zeros(2)}, 'extra.weight is (2,), expected no such tensor'),
         ({**good, 'features.stage2.unit3.se.weight': torch.zeros(2)}, 'se (unknown)'),
-        (nn.Conv2d(3, 4, 1).state_dict(), 'not of a MENet classifier: its first keys are weight, bias'),
+        (nn.Conv2d(3, 4, 1).state_dict(), 'of no network that is known here: its first keys are weight, bias'),
         ({}, 'no state dict'),
         ({'state_dict': {'epoch': 3}}, 'no state dict'),
     ]:
@@ -71,7 +71,7 @@ def test_a_variant_between_the_published_ones_is_none_of_them(theirs):
     """Its widths are those of 228-12x1 but for the side path."""
     state = theirs('228-12x1-g3').state_dict()
     wide = {k: torch.zeros([16 if n == 12 else n for n in v.shape]) if '.s_' in k else v for k, v in state.items()}
-    with pytest.raises(InputError, match=r'from 228-12x1-g3, the nearest, \d+ tensors differ'):
+    with pytest.raises(InputError, match=r'from MENet 228-12x1-g3, the nearest, \d+ tensors differ'):
         convert(wide)
 
 

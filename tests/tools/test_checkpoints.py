@@ -21,7 +21,7 @@ def menet108(tool, shared, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('weights') / 'menet108.pth'
     said = tool('convert_checkpoint.py', shared / AUTHORS, path, '--sha256', SHA256).stdout
     assert "the authors' MENet 108-8x1-g3 with 1000 classes" in said
-    meta = dict(source=Path(AUTHORS).name, layout="the authors'", variant='108-8x1-g3', sha256=SHA256)
+    meta = dict(source=Path(AUTHORS).name, layout="the authors'", backbone='MENet', variant='108-8x1-g3', sha256=SHA256)
     assert read_checkpoint(path)['meta'] == meta
     return path
 
@@ -89,7 +89,7 @@ def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
         'malicious': 'holds more than tensors and plain values',
         'truncated': 'is damaged or no checkpoint',
         'empty': 'is empty',
-        'foreign': 'of another network|not of a MENet classifier',
+        'foreign': 'of another network|of no network that is known',
     }[kind]
     meta = Malicious(created) if kind == 'malicious' else {}
     torch.save(dict(state_dict={'conv.weight': torch.zeros(4, 3, 1, 1)}, meta=meta), path)

@@ -1,0 +1,2 @@
+_base_ = 'menet228_in1k.py'
+model = dict(backbone=dict(type='menet_mm.MobileNetV1', arch='0.5'), head=dict(in_channels=512))

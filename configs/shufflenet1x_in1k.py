@@ -1,0 +1,2 @@
+_base_ = 'menet228_in1k.py'
+model = dict(backbone=dict(type='menet_mm.ShuffleNetV1', arch='1x-g3'), head=dict(in_channels=960))
