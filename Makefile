@@ -1,6 +1,7 @@
 # The environment is VENV; PYTHON makes it. Both targets make the same one, and only once.
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 SHAPES := work_dirs/ssd_menet228_shapes
 
@@ -14,9 +15,9 @@ quickstart: setup
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
 
-# All tests; `make test ARGS="-m 'not slow'"` leaves out those that train for minutes.
+# All tests, JOBS at a time on one thread each; `make test ARGS="-m 'not slow'"` leaves out those that train for minutes.
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
