@@ -1,0 +1,244 @@
+"""Studies: many trainings that differ in the network, a setting or the seed, their results and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from mmengine.config import Config
+from scipy import stats
+
+from menet_mm.errors import InputError
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and its evaluation."""
+
+    model: str
+    seed: int
+    config: str
+    options: dict = field(hash=False)
+    work_dir: Path
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.model, self.seed
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says.
+
+    The file is a config with these names:
+
+    - ``title``: a line of text;
+    - ``metric``: what decides: a metric's name in the log, such as ``accuracy/top1``, or ``mAP`` over the classes
+      ``classes`` of a detector's data;
+    - ``floor``: value below which no order is read from the study;
+    - ``seeds``: seeds of every model;
+    - ``reference``: the model with which the others are compared, seed by seed;
+    - ``models``: by name ``dict(config=..., options=..., seeds=...)``, the last two if they differ;
+    - ``options``: settings for every model, as of ``--cfg-options``; ``{seed}`` and ``{model}`` are filled in.
+    """
+
+    name: str
+    title: str
+    metric: str
+    floor: float
+    reference: str
+    classes: tuple[str, ...]
+    jobs: tuple[Job, ...]
+
+    @classmethod
+    def load(cls, path: str | Path, work_dir: str | Path = 'work_dirs') -> Study:
+        """Read a study file.
+
+        Raises:
+            InputError: if it does not exist or lacks a name.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f'no study {path}: give a file, such as studies/tiny_imagenet_100.py')
+        cfg = Config.fromfile(path)
+        missing = [key for key in ('title', 'metric', 'seeds', 'models', 'reference') if key not in cfg]
+        if missing:
+            raise InputError(f'{path} lacks {", ".join(missing)}: see menet_mm.study.Study for what a study file holds')
+        if cfg.reference not in cfg.models:
+            raise InputError(f"{path}: the reference '{cfg.reference}' is none of {', '.join(cfg.models)}")
+        jobs = []
+        for model, settings in cfg.models.items():
+            for seed in settings.get('seeds', cfg.seeds):
+                options = {**cfg.get('options', {}), **settings.get('options', {}), 'randomness.seed': seed}
+                filled = {
+                    key: value.format(seed=seed, model=model) if isinstance(value, str) else value
+                    for key, value in options.items()
+                }
+                folder = Path(work_dir) / path.stem / f'{model}_seed{seed}'
+                jobs.append(Job(model, int(seed), settings.config, filled, folder))
+        return cls(
+            path.stem,
+            cfg.title,
+            cfg.metric,
+            cfg.get('floor', 0.0),
+            cfg.reference,
+            tuple(cfg.get('classes', ())),
+            tuple(jobs),
+        )
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read the rows of finished jobs; none if the file is not there yet."""
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=['model', 'seed'])
+
+
+def add_result(path: Path, row: dict) -> None:
+    """Add a finished job; the file is there complete at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame([*read_results(path).to_dict('records'), row])
+    partial = path.with_name(f'.{path.name}.partial')
+    table.sort_values(['model', 'seed']).to_csv(partial, index=False)
+    os.replace(partial, path)
+
+
+def read_progress(work_dir: Path) -> float:
+    """Read how many epochs a training has behind it, from mmengine's log."""
+    done = 0.0
+    for path in work_dir.glob('*/vis_data/scalars.json'):
+        for line in path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:  # being written
+                continue
+            # A training record holds the epoch that is under way, a validation's the step that is done.
+            done = max(done, record['epoch'] - 1 if 'epoch' in record else record.get('step', 0))
+    return done
+
+
+def interval(values: np.ndarray) -> float:
+    """Half the width of Student's 95 % interval of the mean; NaN of fewer than two values."""
+    if len(values) < 2:
+        return float('nan')
+    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def summarize(results: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:
+    """Average over seeds, and compare with the reference on the seeds that both have.
+
+    Args:
+        results: rows with model, seed, the metric, parameters, mmacs and minutes.
+        metric: name of the column that decides.
+        reference: model with which the others are compared.
+
+    Returns:
+        Best model first: model, seeds, mean, interval (half of the 95 % interval), difference to the reference with its
+        interval, of the paired differences, and parameters, mmacs, minutes (mean).
+    """
+    by_seed = results.pivot(index='seed', columns='model', values=metric)
+    rows = []
+    for model, group in results.groupby('model'):
+        values = group[metric].to_numpy()
+        paired = np.array([]) if reference not in by_seed else (by_seed[model] - by_seed[reference]).dropna().to_numpy()
+        rows.append(
+            dict(
+                model=model,
+                seeds=len(values),
+                mean=values.mean(),
+                interval=interval(values),
+                difference=paired.mean() if len(paired) and model != reference else float('nan'),
+                difference_interval=interval(paired) if model != reference else float('nan'),
+                parameters=group.parameters.iloc[0],
+                mmacs=group.mmacs.iloc[0],
+                minutes=group.minutes.mean(),
+            )
+        )
+    return pd.DataFrame(rows).sort_values('mean', ascending=False, ignore_index=True)
+
+
+def _number(value: float, form: str = '.3f') -> str:
+    return '-' if value != value else format(value, form)  # NaN is not itself
+
+
+def to_markdown(summary: pd.DataFrame, reference: str) -> str:
+    """Write a summary as a Markdown table."""
+    lines = [
+        f'| model | seeds | mean | 95 % interval | difference to {reference} | 95 % interval | params | MMACs | minutes |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for row in summary.itertuples():
+        lines.append(
+            f'| {row.model} | {row.seeds} | {_number(row.mean)} | ±{_number(row.interval)} | '
+            f'{_number(row.difference, "+.3f")} | ±{_number(row.difference_interval)} | {row.parameters:,} | '
+            f'{row.mmacs:.1f} | {row.minutes:.0f} |'
+        )
+    return '\n'.join(lines)
+
+
+def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, floor: float) -> str:
+    """Say in a sentence what the paired differences to the reference allow to say.
+
+    Args:
+        summary: of :func:`summarize`.
+        rivals: models over which the paper puts the reference.
+        reference: the model that the paper puts first.
+        floor: the weakest network's mean below which no order is read.
+    """
+    rows = summary.set_index('model')
+    present = [model for model in rivals if model in rows.index]
+    if reference not in rows.index or len(present) < len(rivals):
+        return f'Not finished: the order of {reference}, {", ".join(rivals)} cannot be read yet.'
+    weakest = rows.loc[[reference, *rivals], 'mean'].min()
+    if weakest < floor:
+        return f'No order is read: the weakest network reaches {weakest:.3f}, and {floor:g} was asked for.'
+    parts = []
+    for model in rivals:
+        difference, width = -rows.difference[model], rows.difference_interval[model]
+        if width != width:
+            verdict = 'one seed, so nothing can be said'
+        elif abs(difference) <= width:
+            verdict = 'the interval contains zero'
+        else:
+            verdict = 'as in the paper' if difference > 0 else "against the paper's order"
+        parts.append(f'{reference} - {model} = {difference:+.3f} ± {_number(width)} ({verdict})')
+    return '; '.join(parts) + '.'
+
+
+def plot(summary: pd.DataFrame, path: Path, ylabel: str, paper: dict[str, tuple[float, float]] | None = None) -> None:
+    """Plot the metric against multiply-adds, with intervals, and the paper's points apart.
+
+    Args:
+        summary: of :func:`summarize`.
+        path: picture to write.
+        ylabel: the metric's name.
+        paper: the paper's figures by model, as (MMACs, value); they have an axis of their own on the right.
+    """
+    fig, axis = plt.subplots(figsize=(7, 4.2), layout='constrained')
+    for row in summary.itertuples():
+        error = None if row.interval != row.interval else row.interval
+        axis.errorbar(row.mmacs, row.mean, yerr=error, marker='o', capsize=3)
+        axis.annotate(row.model, (row.mmacs, row.mean), xytext=(5, 4), textcoords='offset points', fontsize=8)
+    axis.set(xlabel='MMACs (convolutions and linear layer)', ylabel=ylabel)
+    axis.grid(alpha=0.3)
+    if paper:
+        right = axis.twinx()
+        right.set_ylabel("the paper's (ILSVRC top-1, %)", color='gray')
+        for model, (macs, value) in paper.items():
+            right.plot(macs, value, marker='x', color='gray', linestyle='none')
+            right.annotate(model, (macs, value), xytext=(5, -9), textcoords='offset points', fontsize=8, color='gray')
+    fig.savefig(path, dpi=120)
+    plt.close(fig)
+
+
+def pending(study: Study, results: pd.DataFrame) -> Iterator[Job]:
+    """Jobs that have no row yet, in the order of the seeds, so that every seed is complete as early as can be."""
+    done = set(zip(results.model, results.seed, strict=True))
+    yield from sorted((job for job in study.jobs if job.key not in done), key=lambda job: job.seed)

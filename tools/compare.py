@@ -1,0 +1,225 @@
+"""Run a study: train and test what is missing of its models and seeds, and write results, table, plot and page.
+
+Every job goes through tools/train.py and tools/test.py in a process of its own. Start it again after an interruption: finished
+jobs are rows of the study's CSV file and are not run again, the others go on from their last epoch.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import torch
+from mmengine.analysis import FlopAnalyzer
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import menet_mm
+from menet_mm import study as studies
+from menet_mm.cli import run
+from menet_mm.errors import InputError
+
+TOOLS = Path(__file__).resolve().parent
+DISTRIBUTIONS = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('study', help='study file, such as studies/tiny_imagenet_100.py')
+    parser.add_argument('--jobs', type=int, default=1, help='how many jobs run at once')
+    parser.add_argument('--threads', type=int, help='threads of each job; the cores shared out by default')
+    parser.add_argument('--limit', type=int, help='stop after this many jobs')
+    parser.add_argument('--results', type=Path, default=Path('docs/results'), help='folder of the CSV, table and plot')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/studies'), help='folder of the trainings')
+    parser.add_argument('--report-only', action='store_true', help='only write table and plot, from the CSV file')
+    return parser.parse_args()
+
+
+class Running:
+    """A job that is under way: training first, then evaluation."""
+
+    def __init__(self, job: studies.Job, threads: int) -> None:
+        self.job = job
+        self.cfg = Config.fromfile(job.config)
+        self.cfg.merge_from_dict(job.options)
+        self.epochs = self.cfg.train_cfg.max_epochs
+        job.work_dir.mkdir(parents=True, exist_ok=True)
+        self.env = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
+        self.lock = (job.work_dir / 'lock').open('w')
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f'{job.work_dir} is in use by an earlier start that was killed and left its training running: wait until '
+                'that ends, or end it'
+            ) from None
+        self.commands = self._commands()
+        self._start(next(self.commands))
+
+    def _commands(self):
+        job, checkpoint = self.job, self.job.work_dir / f'epoch_{self.epochs}.pth'
+        common = ['--work-dir', str(job.work_dir), '--cfg-options', *_as_options(job.options)]
+        if not checkpoint.is_file():
+            yield ['train.py', job.config, '--resume', *common]
+        if self.detector:
+            yield ['test.py', job.config, str(checkpoint), '--out', str(job.work_dir / 'predictions.pkl'), *common]
+            yield ['report.py', job.config, str(job.work_dir / 'predictions.pkl'), *common]
+        else:
+            out = ['--out', str(job.work_dir / 'metrics.json'), '--out-item', 'metrics']
+            yield ['test.py', job.config, str(checkpoint), *out, *common]
+
+    @property
+    def detector(self) -> bool:
+        return self.cfg.default_scope == 'mmdet'
+
+    def _start(self, command: list[str]) -> None:
+        log = (self.job.work_dir / 'output.log').open('a')
+        # The lock lives in the child: a killed runner does not free a work dir that is still written to.
+        self.process = subprocess.Popen(
+            [sys.executable, str(TOOLS / command[0]), *command[1:]],
+            env=self.env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[self.lock.fileno()],
+        )
+        log.close()
+
+    def finished(self) -> bool:
+        """Go on to the next command if one has ended.
+
+        Raises:
+            InputError: if it failed.
+        """
+        code = self.process.poll()
+        if code is None:
+            return False
+        if code != 0:
+            raise InputError(f'{self.job.model}, seed {self.job.seed} failed: see {self.job.work_dir}/output.log')
+        command = next(self.commands, None)
+        if command is None:
+            self.lock.close()
+            return True
+        self._start(command)
+        return False
+
+    def stop(self) -> None:
+        """End the process and wait for it, so that its checkpoints are whole."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def _as_options(options: dict) -> list[str]:
+    return [f'{key}={value}' for key, value in options.items()]
+
+
+def measure(cfg: Config) -> dict:
+    """Count parameters and multiply-adds of convolutions and linear layers, for a picture as the test pipeline makes it."""
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).eval()
+    inputs = DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs']
+    counter = FlopAnalyzer(model, inputs[None].float())
+    operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+    return dict(
+        parameters=sum(p.numel() for p in model.parameters()),
+        mmacs=round((operators['conv'] + operators['linear']) / 1e6, 2),
+        input='x'.join(map(str, inputs.shape[1:])),
+    )
+
+
+def collect(study: studies.Study, running: Running, threads: int) -> dict:
+    """Make the row of a finished job."""
+    job = running.job
+    if running.detector:
+        table = pd.read_csv(job.work_dir / 'report/ap_by_class.csv').set_index('class').ap
+        metrics = dict(mAP=table[list(study.classes)].mean(), mAP_all=table['mean'])
+    else:
+        metrics = json.loads((job.work_dir / 'metrics.json').read_text())
+    records = [
+        json.loads(line)
+        for path in job.work_dir.glob('*/vis_data/scalars.json')
+        for line in path.read_text().splitlines()
+        if '"loss"' in line
+    ]
+    iterations = max(record['iter'] for record in records)
+    seconds = iterations * sum(record['time'] for record in records) / len(records)
+    return dict(
+        model=job.model,
+        seed=job.seed,
+        **{key: round(value, 4) for key, value in metrics.items() if isinstance(value, float)},
+        **measure(running.cfg),
+        epochs=running.epochs,
+        minutes=round(seconds / 60, 1),
+        options=' '.join(option for option in _as_options(job.options) if 'randomness.seed' not in option),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU {platform.machine()}',
+        threads=threads,
+        python=platform.python_version(),
+        **{name: version(name) for name in DISTRIBUTIONS},
+        menet_mm=menet_mm.__version__,
+        date=date.today().isoformat(),
+    )
+
+
+def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
+    """Run what is missing, with one bar over all and one for each job that runs."""
+    waiting = list(studies.pending(study, studies.read_results(csv)))[: args.limit]
+    threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
+    columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    running: dict[Running, int] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True), refresh_per_second=1) as progress:
+        total = progress.add_task(f'{study.name}: {len(waiting)} jobs', total=len(waiting))
+        finished = 0
+        try:
+            while waiting or running:
+                while waiting and len(running) < args.jobs:
+                    job = waiting.pop(0)
+                    started = Running(job, threads)
+                    running[started] = progress.add_task(f'{job.model}, seed {job.seed}', total=started.epochs)
+                for one, task in list(running.items()):
+                    progress.update(task, completed=studies.read_progress(one.job.work_dir))
+                    if one.finished():
+                        row = collect(study, one, threads)
+                        studies.add_result(csv, row)
+                        progress.remove_task(task)
+                        progress.console.print(f'{one.job.model}, seed {one.job.seed}: {row[study.metric]:.4f}')
+                        del running[one]
+                        finished += 1
+                parts = sum(progress.tasks[progress.task_ids.index(t)].percentage / 100 for t in running.values())
+                progress.update(total, completed=finished + parts)
+                time.sleep(1)
+        finally:
+            for one in running:
+                one.stop()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.jobs < 1 or (args.threads or 1) < 1:
+        raise InputError('--jobs and --threads must be at least 1')
+    study = studies.Study.load(args.study, args.work_dir)
+    csv = args.results / f'{study.name}.csv'
+    if not args.report_only:
+        run_jobs(study, args, csv)
+    results = studies.read_results(csv)
+    if study.metric not in results:
+        raise InputError(f'{csv} has no results: run `python tools/compare.py {args.study}` first')
+    summary = studies.summarize(results, study.metric, study.reference)
+    table = studies.to_markdown(summary, study.reference)
+    (args.results / f'{study.name}.md').write_text(f'{table}\n')
+    studies.plot(summary, args.results / f'{study.name}.png', study.metric)
+    print(f'{table}\n\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
+
+
+if __name__ == '__main__':
+    run(main)
