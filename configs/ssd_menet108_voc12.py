@@ -4,32 +4,25 @@ _base_ = 'ssd_menet108_voc.py'
 # `bash tools/dist_train.sh configs/ssd_menet108_voc12.py 2`.
 input_size = 320
 max_epochs = 30
+anchor_generator = dict(
+    strides=[16, 32, 64, 107, 160, 320],
+    min_sizes=[32, 80, 133, 182, 235, 283],
+    max_sizes=[80, 133, 182, 235, 283, 320],
+)
+imagenet = dict(type='Pretrained', checkpoint='work_dirs/weights/menet108.pth', prefix='backbone.')
 model = dict(
-    backbone=dict(
-        frozen_stages=0,
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/weights/menet108.pth', prefix='backbone.'),
-    ),
-    bbox_head=dict(
-        anchor_generator=dict(
-            strides=[16, 32, 64, 107, 160, 320],
-            min_sizes=[32, 80, 133, 182, 235, 283],
-            max_sizes=[80, 133, 182, 235, 283, 320],
-        )
-    ),
+    backbone=dict(frozen_stages=0, init_cfg=imagenet),
+    bbox_head=dict(anchor_generator=anchor_generator),
 )
 # The schedule is too short for objects four times smaller, of which SSD's own recipe is full.
 changes = dict(Expand=dict(ratio_range=(1, 2)), Resize=dict(scale=(input_size, input_size)))
 train_pipeline = [dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline]
 test_pipeline = [dict(step, **changes.get(step.type, {})) for step in _base_.test_pipeline]
-voc12 = dict(sub_data_root='VOC2012/')
-train_dataloader = dict(
-    batch_size=12,
-    num_workers=1,
-    dataset=dict(ann_file='VOC2012/ImageSets/Main/train.txt', data_prefix=voc12, pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    dataset=dict(ann_file='VOC2012/ImageSets/Main/val.txt', data_prefix=voc12, pipeline=test_pipeline)
-)
+voc12 = dict(data_prefix=dict(sub_data_root='VOC2012/'))
+train = dict(ann_file='VOC2012/ImageSets/Main/train.txt', pipeline=train_pipeline, **voc12)
+val = dict(ann_file='VOC2012/ImageSets/Main/val.txt', pipeline=test_pipeline, **voc12)
+train_dataloader = dict(batch_size=12, num_workers=1, dataset=train)
+val_dataloader = dict(dataset=val)
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=5)
 optim_wrapper = dict(

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -84,9 +85,9 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    if cfg.get('default_scope') == 'mmdet':
-        with redirect_stdout(io.StringIO()):  # prints that an optional package is not installed
-            import mmdet.datasets  # noqa: F401
+    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
+        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
+            import_module(f'{cfg.default_scope}.datasets')
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     return cfg
 

@@ -113,7 +113,7 @@ class Running:
         return False
 
     def stop(self) -> None:
-        """End the process and wait for it, so that its checkpoints are whole."""
+        """End the process and wait for it."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
