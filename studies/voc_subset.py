@@ -1,0 +1,20 @@
+title = 'SSD on the VOC subset of docs/training.md, from the checkpoints of the study tiny_imagenet_100'
+metric = 'mAP'
+# Mean AP over the classes that are common in the subset.
+classes = ['dog', 'cat', 'person', 'sheep', 'horse', 'cow']
+floor = 0.25
+seeds = [0, 1, 2]
+reference = 'menet108'
+epochs = 12
+options = {
+    'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_30.pth',
+    'train_dataloader.batch_size': 24,
+    'train_cfg.max_epochs': epochs,
+    'train_cfg.val_interval': epochs,
+    'param_scheduler.1.end': epochs,
+}
+models = dict(
+    menet108=dict(config='configs/ssd_menet108_voc12.py'),
+    shufflenet050=dict(config='configs/ssd_shufflenet050_voc12.py'),
+    mobilenet025=dict(config='configs/ssd_mobilenet025_voc12.py'),
+)

@@ -1,0 +1,104 @@
+"""Write docs/results.md from the CSV files in docs/results and from counts on the networks themselves."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from mmengine.analysis import FlopAnalyzer
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from menet_mm import study as studies
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / 'docs/results'
+RIVALS = ['shufflenet050', 'mobilenet025']
+#: Sections of the page: study, heading, models, and rivals over which the paper puts MENet.
+SECTIONS = [
+    ('tiny_imagenet_100', 'Study (a)', ['menet108', *RIVALS], RIVALS),
+    ('voc_subset', 'Study (b)', ['menet108', *RIVALS], RIVALS),
+    (
+        'tiny_imagenet_100',
+        'Ablation',
+        ['menet108', 'no_side_path', 'no_3x3', 'addition', 'squeeze_excitation', 'k4', 'k12', 'k16', 'k24'],
+        [],
+    ),
+]
+HEAD = """# Results
+
+Made by `tools/make_results.py` from the CSV files in [results](results), which hold versions, device, threads and seed of every
+run. What the paper claims: at 140 MFLOPs MENet is 1.0 points of ILSVRC top-1 better than ShuffleNet and 1.95 better than
+MobileNet, and 2.3 and 4.1 points of VOC 2007 mAP.
+
+## ILSVRC 2012: the paper's figures, our counts
+
+Accuracies and MFLOPs are **the paper's** (or its repository's), not measured here; the claim above gives the rivals' only as
+differences. Parameters and MMACs (convolutions and linear layer, 224 px) are counted on this code.
+
+"""
+
+
+def count(config: str) -> tuple[int, float]:
+    """Parameters, and millions of multiply-adds of convolutions and linear layers, of a classifier at 224 px."""
+    cfg = Config.fromfile(ROOT / f'configs/{config}.py')
+    init_default_scope('mmpretrain')
+    model = MODELS.build(cfg.model).eval()
+    counter = FlopAnalyzer(model, torch.rand(1, 3, 224, 224))
+    operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+    return sum(p.numel() for p in model.parameters()), (operators['conv'] + operators['linear']) / 1e6
+
+
+def paper_table() -> list[str]:
+    lines = [
+        "| network | the paper's MFLOPs | the paper's top-1 / top-5 | our params | our MMACs |",
+        '|---|---|---|---|---|',
+    ]
+    for row in pd.read_csv(RESULTS / 'paper.csv', dtype=str).fillna('').itertuples():
+        parameters, mmacs = count(row.config)
+        accuracy = f'{row.top1} / {row.top5}' if row.top1 else '-'
+        lines.append(f'| {row.model} | {row.mflops or "-"} | {accuracy} | {parameters:,} | {mmacs:.2f} |')
+    return lines
+
+
+def sample_table() -> list[str]:
+    lines = ['| weights | right at top-1 | right at top-5 |', '|---|---|---|']
+    for row in pd.read_csv(RESULTS / 'ilsvrc_sample.csv').itertuples():
+        first, five = (f'{n} of {row.pictures} ({n / row.pictures:.1%})' for n in (row.top1_right, row.top5_right))
+        lines.append(f'| {row.weights} | {first} | {five} |')
+    return lines
+
+
+def study_section(name: str, heading: str, models: list[str], rivals: list[str]) -> list[str]:
+    study = studies.Study.load(ROOT / f'studies/{name}.py')
+    results = studies.read_results(RESULTS / f'{name}.csv')
+    results = results[results.model.isin(models)]
+    jobs = {job.key for job in study.jobs if job.model in models}
+    done = jobs & set(zip(results.model, results.seed, strict=True))
+    lines = ['', f'## {heading}: {study.title}', '']
+    lines += [f'`python tools/compare.py studies/{name}.py`; {len(done)} of {len(jobs)} runs are done.']
+    if not done:
+        return lines
+    summary = studies.summarize(results, study.metric, study.reference)
+    lines += ['', f"{study.metric}; 95 % intervals are Student's, over seeds; differences are paired by seed.", '']
+    lines += [studies.to_markdown(summary, study.reference)]
+    if rivals:
+        lines += ['', studies.describe_order(summary, rivals, study.reference, study.floor)]
+    return [*lines, '', f'![{study.metric} against multiply-adds](results/{name}.png)']
+
+
+def render() -> str:
+    """Content of the page."""
+    lines = [HEAD + '\n'.join(paper_table()), '', "## The authors' weights on a sample of ILSVRC 2012", '']
+    lines += [
+        "250 validation pictures of 250 classes, centre crop of 224 px; the authors' own code gives the same.",
+        '',
+    ]
+    lines += sample_table()
+    for section in SECTIONS:
+        lines += study_section(*section)
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    (ROOT / 'docs/results.md').write_text(render())
+    print('docs/results.md')
