@@ -108,6 +108,7 @@ def draw(inferencer, image, sample, path: Path, score_thr: float) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.partial')
     partial.write_text(json.dumps(content, indent=1))
     os.replace(partial, path)
@@ -116,8 +117,6 @@ def write_json(path: Path, content: dict) -> None:
 def main() -> None:
     args = parse_args()
     targets, others = find_images(args.images)
-    if args.json and not args.json.parent.is_dir():
-        raise InputError(f'there is no folder {args.json.parent} to write to: make it first')
     if args.out and args.out.exists() and not args.out.is_dir():
         raise InputError(f'--out {args.out} is a file: give a folder')
 

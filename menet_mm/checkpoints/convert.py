@@ -203,10 +203,11 @@ def write_checkpoint(path: str | Path, state: dict[str, Tensor], meta: dict) -> 
         meta: plain values about them; safetensors keeps them as JSON.
 
     Raises:
-        InputError: if the ending is another one or the folder does not exist.
+        InputError: if the ending is another one.
     """
     path = Path(path)
-    check_target(path)
+    check_ending(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: tensor.detach().contiguous() for key, tensor in state.items()}
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     os.close(handle)
@@ -223,13 +224,11 @@ def write_checkpoint(path: str | Path, state: dict[str, Tensor], meta: dict) -> 
         Path(partial).unlink(missing_ok=True)
 
 
-def check_target(path: Path) -> None:
-    """Check that :func:`write_checkpoint` can write here, before any work is done.
+def check_ending(path: Path) -> None:
+    """Check that :func:`write_checkpoint` knows the ending, before any work is done.
 
     Raises:
-        InputError: if it cannot.
+        InputError: if it does not.
     """
     if path.suffix not in ('.pth', '.safetensors'):
         raise InputError(f'{path} must end in .pth or .safetensors')
-    if not path.parent.is_dir():
-        raise InputError(f'there is no folder {path.parent} to write to: make it first')

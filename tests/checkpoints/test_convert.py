@@ -98,7 +98,9 @@ def test_a_failure_leaves_the_older_file(tmp_path, ending):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_impossible_targets(tmp_path):
-    for path, message in [(tmp_path / 'x.onnx', 'must end in'), (tmp_path / 'no' / 'x.pth', 'there is no folder')]:
-        with pytest.raises(InputError, match=message):
-            write_checkpoint(path, {}, {})
+def test_endings_and_folders(tmp_path):
+    with pytest.raises(InputError, match='must end in'):
+        write_checkpoint(tmp_path / 'no' / 'x.onnx', {}, {})
+    assert not list(tmp_path.iterdir())
+    write_checkpoint(tmp_path / 'new' / 'x.pth', {'x': torch.zeros(1)}, {})
+    assert (tmp_path / 'new' / 'x.pth').is_file()
