@@ -17,7 +17,7 @@ quickstart: setup
 
 # All tests, JOBS at a time on one thread each; `make test ARGS="-m 'not slow'"` leaves out those that train for minutes.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

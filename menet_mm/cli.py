@@ -35,6 +35,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         sys.exit(f'error: {error}')
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        sys.exit(f'error: {error.filename} cannot be written or read ({error.strerror}): give another path')
     except AssertionError as error:
         # A picture that the check at the start did not read, met by a data loader's worker.
         found = re.search(r'failed to load image: (\S+)', str(error))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
+from torch import nn
 
 from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.check import check_images
@@ -18,16 +19,18 @@ from menet_mm.registry import HOOKS
 class InputCheckHook(Hook):
     """Stop before the first iteration if data, config and checkpoint do not belong together.
 
-    Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, and that a
-    checkpoint to be tested or resumed fits the model; mmengine only logs a warning for the last and goes on with random
-    weights.
+    Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, that weights
+    of ``init_cfg`` are of the module that takes them, and that a checkpoint to be tested or resumed fits the model; mmengine
+    only logs a warning for the last two and goes on with random weights.
 
     Raises:
         InputError: with one sentence on what to change.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Check data against model, in every loop that has been built."""
+        """Check data against model, in every loop that has been built, and weights that training starts from."""
+        if hasattr(runner._train_loop, 'dataloader'):
+            self._check_pretrained(runner.model)
         loops = (runner._train_loop, runner._val_loop, runner._test_loop)
         for loop in loops:
             if not hasattr(loop, 'dataloader'):
@@ -36,6 +39,28 @@ class InputCheckHook(Hook):
             self._check_classes(runner, dataset)
             if is_main_process():
                 runner.logger.info(f'Decoded {check_images(dataset)} images of {len(dataset)}: no defect found')
+
+    def _check_pretrained(self, model: nn.Module) -> None:
+        """Check the files of ``init_cfg=dict(type='Pretrained', ...)``; a part may be missing, such as a plugin layer."""
+        for name, module in model.named_modules():
+            init_cfg = getattr(module, 'init_cfg', None)
+            if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
+                continue
+            path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
+            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+            state = checkpoint.get('state_dict', checkpoint)
+            part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            missing, _, differing = compare(module, part)
+            if len(missing) == len(module.state_dict()):
+                raise InputError(
+                    f'{path} has no weights of model.{name} under the prefix {prefix!r}; its first names are '
+                    f'{", ".join(list(state)[:3])}: convert it with tools/convert_checkpoint.py, or correct init_cfg.prefix'
+                )
+            if differing:
+                raise InputError(
+                    f'{path} is of another network than model.{name}: {len(differing)} tensors differ in shape '
+                    f'({differing[0]}); give weights of the same arch'
+                )
 
     def _check_classes(self, runner: Runner, dataset) -> None:
         classes = dataset.metainfo.get('classes')

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import mmengine
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
 from menet_mm.errors import InputError
@@ -63,7 +64,7 @@ def get_inferencer(
     Args:
         name: a model's name, such as ``ssd_menet228_voc`` or ``menet108_in1k``, or a config file.
         weights: checkpoint, a file or an address; those of the model index if left out.
-        device: torch device; a GPU if there is one.
+        device: torch device; by default a GPU if there is one.
         trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
 
     Returns:
@@ -77,7 +78,7 @@ def get_inferencer(
         >>> detect = get_inferencer('ssd_menet228_voc', 'epoch_240.pth')  # doctest: +SKIP
         >>> detect('street.jpg')['predictions']  # doctest: +SKIP
     """
-    path, published = find_model(name)
+    path, published = find_model(str(name))
     weights = weights or published
     if weights is None:
         raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
@@ -86,7 +87,9 @@ def get_inferencer(
     # The libraries leave their scope behind as the process's default, and build modules under the default.
     init_default_scope(scope)
     # On a model of its own, because the inferencers load whatever fits and go on.
-    check_fit(MODELS.build(cfg.model), read_checkpoint(weights, trust_checkpoint))
+    checkpoint = read_checkpoint(weights, trust_checkpoint)
+    check_fit(MODELS.build(cfg.model), checkpoint)
+    device = device or get_device()
     with tensors_only(trust_checkpoint), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='palette does not exist')
         if scope == 'mmpretrain':
@@ -95,4 +98,10 @@ def get_inferencer(
             return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
         from mmdet.apis import DetInferencer
 
-        return DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')
+        warnings.filterwarnings('ignore', message='dataset_meta or class names are not saved')
+        inferencer = DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')
+        if 'dataset_meta' not in checkpoint.get('meta', {}):
+            # The library would take COCO's names.
+            inferencer.model.dataset_meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
+            inferencer.visualizer.dataset_meta = inferencer.model.dataset_meta
+        return inferencer

@@ -111,7 +111,8 @@ def read_log(work_dir: Path) -> pd.DataFrame:
     """
     lines = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        lines += [json.loads(line) for line in path.read_text().splitlines()]
+        # A training that was killed may have left half a line.
+        lines += [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
     log = pd.DataFrame(lines)
     if 'loss' not in log:
         raise InputError(f'no training log in {work_dir}: give the --work-dir of a training')

@@ -102,9 +102,12 @@ def read_results(path: Path) -> pd.DataFrame:
 
 
 def add_result(path: Path, row: dict) -> None:
-    """Add a finished job; the file is there complete at any moment."""
+    """Add a finished job, or replace its row; the file is there complete at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame([*read_results(path).to_dict('records'), row])
+    others = [
+        r for r in read_results(path).to_dict('records') if (r['model'], r['seed']) != (row['model'], row['seed'])
+    ]
+    table = pd.DataFrame([*others, row])
     partial = path.with_name(f'.{path.name}.partial')
     table.sort_values(['model', 'seed']).to_csv(partial, index=False)
     os.replace(partial, path)
@@ -202,6 +205,8 @@ def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, flo
     parts = []
     for model in rivals:
         difference, width = -rows.difference[model], rows.difference_interval[model]
+        if difference != difference:
+            return f'Not finished: {reference} and {model} have no seed in common yet.'
         if width != width:
             verdict = 'one seed, so nothing can be said'
         elif abs(difference) <= width:
@@ -213,32 +218,69 @@ def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, flo
 
 
 def plot(summary: pd.DataFrame, path: Path, ylabel: str, paper: dict[str, tuple[float, float]] | None = None) -> None:
-    """Plot the metric against multiply-adds, with intervals, and the paper's points apart.
+    """Plot the metric against multiply-adds, with intervals; the paper's points stand apart, since its data are others.
 
     Args:
         summary: of :func:`summarize`.
         path: picture to write.
         ylabel: the metric's name.
-        paper: the paper's figures by model, as (MMACs, value); they have an axis of their own on the right.
+        paper: the paper's figures by network, as (MFLOPs, ILSVRC top-1); a second plot on the right.
     """
-    fig, axis = plt.subplots(figsize=(7, 4.2), layout='constrained')
+    fig, axes = plt.subplots(
+        1, 2 if paper else 1, figsize=(11 if paper else 7, 4.2), layout='constrained', squeeze=False
+    )
     for row in summary.itertuples():
         error = None if row.interval != row.interval else row.interval
-        axis.errorbar(row.mmacs, row.mean, yerr=error, marker='o', capsize=3)
-        axis.annotate(row.model, (row.mmacs, row.mean), xytext=(5, 4), textcoords='offset points', fontsize=8)
-    axis.set(xlabel='MMACs (convolutions and linear layer)', ylabel=ylabel)
-    axis.grid(alpha=0.3)
-    if paper:
-        right = axis.twinx()
-        right.set_ylabel("the paper's (ILSVRC top-1, %)", color='gray')
-        for model, (macs, value) in paper.items():
-            right.plot(macs, value, marker='x', color='gray', linestyle='none')
-            right.annotate(model, (macs, value), xytext=(5, -9), textcoords='offset points', fontsize=8, color='gray')
+        _point(axes[0, 0], row.model, row.mmacs, row.mean, yerr=error, marker='o', capsize=3)
+    axes[0, 0].set(xlabel='MMACs (convolutions and linear layer)', ylabel=ylabel, title='measured')
+    for name, (mflops, top1) in (paper or {}).items():
+        _point(axes[0, 1], name, mflops, top1, marker='x', color='gray')
+        axes[0, 1].set(xlabel="the paper's MFLOPs", ylabel='ILSVRC top-1, %', title="the paper's figures")
+    for axis in axes.flat:
+        axis.grid(alpha=0.3)
+        axis.margins(x=0.2)
     fig.savefig(path, dpi=120)
     plt.close(fig)
 
 
+def _point(axis: plt.Axes, name: str, x: float, y: float, **style: object) -> None:
+    axis.errorbar(x, y, linestyle='none', **style)
+    axis.annotate(name, (x, y), xytext=(5, 4), textcoords='offset points', fontsize=8)
+
+
+def read_paper(path: Path) -> dict[str, tuple[float, float]]:
+    """Read the paper's MFLOPs and ILSVRC top-1 by network, of those networks that it gives them for."""
+    table = pd.read_csv(path).dropna()
+    return {row.model: (row.mflops, row.top1) for row in table.itertuples()}
+
+
+def check_rows(study: Study, results: pd.DataFrame) -> None:
+    """Check that finished rows were made with the settings that the study file has now.
+
+    Raises:
+        InputError: naming the first that was not.
+    """
+    wanted = {job.key: describe_options(job.options) for job in study.jobs}
+    for row in results.to_dict('records'):
+        key = (row['model'], row['seed'])
+        have = row['options'] if isinstance(row['options'], str) else ''
+        if key in wanted and have != wanted[key]:
+            raise InputError(
+                f"{row['model']}, seed {row['seed']} was run with '{have}' but the study now says '{wanted[key]}': "
+                'remove its row and its work dir, or give the study another name'
+            )
+
+
+def describe_options(options: dict) -> str:
+    """Write a job's settings as they stand in its row."""
+    return ' '.join(f'{key}={value}' for key, value in options.items() if key != 'randomness.seed')
+
+
 def pending(study: Study, results: pd.DataFrame) -> Iterator[Job]:
     """Jobs that have no row yet, in the order of the seeds, so that every seed is complete as early as can be."""
-    done = set(zip(results.model, results.seed, strict=True))
-    yield from sorted((job for job in study.jobs if job.key not in done), key=lambda job: job.seed)
+    yield from sorted((job for job in study.jobs if job.key not in done(results)), key=lambda job: job.seed)
+
+
+def done(results: pd.DataFrame) -> set[tuple[str, int]]:
+    """Model and seed of the jobs that have a row."""
+    return set(zip(results.model, results.seed, strict=True))

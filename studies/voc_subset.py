@@ -8,6 +8,8 @@ reference = 'menet108'
 epochs = 12
 options = {
     'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_30.pth',
+    # A stem is one convolution in MENet and ShuffleNet, but seven in MobileNet.
+    'model.backbone.frozen_stages': -1,
     'train_dataloader.batch_size': 24,
     'train_cfg.max_epochs': epochs,
     'train_cfg.val_interval': epochs,

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from menet_mm.datasets.shapes import make_shapes
@@ -31,3 +32,41 @@ def voc_root(shared: Path) -> str:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated set of a dozen pictures, to be read only."""
     return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', train=12, test=6)
+
+
+@pytest.fixture(scope='session')
+def independent_ap():
+    """11-point AP at IoU 0.5 by another library, mean_average_precision, which follows the VOC 2007 rule by itself.
+
+    It counts a pixel's width into boxes (IoU with +1), as VOC's own code and mmdet's VOCMetric do. It mixes up the flags of
+    difficult boxes (np.repeat where np.tile is meant), so these are settled before, by VOC's rule with torchvision's IoU: a
+    detection whose best box is a difficult one, at more than 0.5, counts for nothing, and neither does the box.
+    """
+    import torch
+    from mean_average_precision import MetricBuilder
+    from torchvision.ops import box_iou
+
+    def counted(rows: np.ndarray, easy: np.ndarray, hard: np.ndarray) -> np.ndarray:
+        if not len(rows) or not len(hard):
+            return rows
+        plus = torch.tensor([0, 0, 1, 1], dtype=torch.float64)
+        boxes = torch.tensor(np.vstack([easy, hard]), dtype=torch.float64)
+        best, index = box_iou(torch.tensor(rows[:, :4], dtype=torch.float64) + plus, boxes + plus).max(1)
+        return rows[~((best > 0.5) & (index >= len(easy))).numpy()]
+
+    def compute(detections: list, annotations: list, classes: int) -> list[float]:
+        """Take what menet_mm.report.match returns."""
+        metric = MetricBuilder.build_evaluation_metric('map_2d', async_mode=False, num_classes=classes)
+        for found, truth in zip(detections, annotations, strict=True):
+            rows = []
+            for label, of_class in enumerate(found):
+                easy = truth['bboxes'][truth['labels'] == label]
+                hard = truth['bboxes_ignore'][truth['labels_ignore'] == label]
+                kept = counted(of_class, easy, hard)
+                rows.append(np.column_stack([kept[:, :4], np.full(len(kept), label), kept[:, 4]]))
+            flags = np.zeros((len(truth['labels']), 2))
+            metric.add(np.vstack(rows), np.column_stack([truth['bboxes'], truth['labels'], flags]))
+        value = metric.value(0.5, recall_thresholds=np.arange(0, 1 + 1e-3, 0.1), mpolicy='greedy')
+        return [float(value[0.5][label]['ap']) for label in range(classes)]
+
+    return compute

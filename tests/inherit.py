@@ -29,16 +29,14 @@ for name in sys.argv[1:]:
     cfg.experiment_name = name  # mmengine knows a visualizer by it
     runner = Runner.from_cfg(cfg)  # builds model and hooks
     hooks = [type(hook).__name__ for hook in runner.hooks]
-    steps = 0
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         lazy(dataset)
         built = DATASETS.build(dataset)
         while not hasattr(built, 'pipeline'):
             built = built.dataset if hasattr(built, 'dataset') else built.datasets[0]
-        steps += len(built.pipeline.transforms)
+        assert len(built.pipeline.transforms) >= 2, built
     if cfg.val_evaluator.type != 'CocoMetric':  # reads its file when it is built
         METRICS.build(cfg.val_evaluator)
     assert 'InputCheckHook' in hooks, hooks
-    assert steps > 8, steps
     print('built', name, type(runner.model).__name__, sys.modules['menet_mm'].__file__)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.slow
 SOURCES = ('menet_mm', 'configs', 'tools', 'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE')
 
 

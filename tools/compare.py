@@ -16,6 +16,7 @@ import time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 import torch
@@ -56,20 +57,15 @@ class Running:
         job.work_dir.mkdir(parents=True, exist_ok=True)
         self.env = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
         self.lock = (job.work_dir / 'lock').open('w')
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f'{job.work_dir} is in use by an earlier start that was killed and left its training running: wait until '
-                'that ends, or end it'
-            ) from None
+        _take(self.lock, job.work_dir)
         self.commands = self._commands()
         self._start(next(self.commands))
 
     def _commands(self):
         job, checkpoint = self.job, self.job.work_dir / f'epoch_{self.epochs}.pth'
+        last = job.work_dir / 'last_checkpoint'  # written when a checkpoint is whole
         common = ['--work-dir', str(job.work_dir), '--cfg-options', *_as_options(job.options)]
-        if not checkpoint.is_file():
+        if not last.is_file() or Path(last.read_text()).name != checkpoint.name:
             yield ['train.py', job.config, '--resume', *common]
         if self.detector:
             yield ['test.py', job.config, str(checkpoint), '--out', str(job.work_dir / 'predictions.pkl'), *common]
@@ -119,6 +115,19 @@ class Running:
             self.process.wait()
 
 
+def _take(lock: TextIO, work_dir: Path) -> None:
+    """Lock a work dir; the workers of a training that was stopped a moment ago may hold it for some seconds."""
+    for _ in range(20):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(1)
+    raise InputError(
+        f'{work_dir} is in use by an earlier start that was killed and left its training running: wait until that ends, '
+        'or end it'
+    )
+
+
 def _as_options(options: dict) -> list[str]:
     return [f'{key}={value}' for key, value in options.items()]
 
@@ -149,7 +158,7 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
         json.loads(line)
         for path in job.work_dir.glob('*/vis_data/scalars.json')
         for line in path.read_text().splitlines()
-        if '"loss"' in line
+        if '"loss"' in line and line.endswith('}')  # a killed training may leave half a line
     ]
     iterations = max(record['iter'] for record in records)
     seconds = iterations * sum(record['time'] for record in records) / len(records)
@@ -160,7 +169,7 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
         **measure(running.cfg),
         epochs=running.epochs,
         minutes=round(seconds / 60, 1),
-        options=' '.join(option for option in _as_options(job.options) if 'randomness.seed' not in option),
+        options=studies.describe_options(job.options),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU {platform.machine()}',
         threads=threads,
         python=platform.python_version(),
@@ -172,12 +181,16 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
 
 def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
     """Run what is missing, with one bar over all and one for each job that runs."""
-    waiting = list(studies.pending(study, studies.read_results(csv)))[: args.limit]
+    results = studies.read_results(csv)
+    studies.check_rows(study, results)
+    waiting = list(studies.pending(study, results))[: args.limit]
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
     columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     running: dict[Running, int] = {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True), refresh_per_second=1) as progress:
+    columns += (TimeRemainingColumn(elapsed_when_finished=True),)
+    # Epochs are minutes apart; the estimate is from all that has passed.
+    with Progress(*columns, refresh_per_second=1, speed_estimate_period=1e9) as progress:
         total = progress.add_task(f'{study.name}: {len(waiting)} jobs', total=len(waiting))
         finished = 0
         try:
@@ -185,6 +198,10 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
                 while waiting and len(running) < args.jobs:
                     job = waiting.pop(0)
                     started = Running(job, threads)
+                    if job.key in studies.done(studies.read_results(csv)):
+                        started.stop()  # another runner has finished it meanwhile
+                        finished += 1
+                        continue
                     running[started] = progress.add_task(f'{job.model}, seed {job.seed}', total=started.epochs)
                 for one, task in list(running.items()):
                     progress.update(task, completed=studies.read_progress(one.job.work_dir))
@@ -205,8 +222,8 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.jobs < 1 or (args.threads or 1) < 1:
-        raise InputError('--jobs and --threads must be at least 1')
+    if min(args.jobs, args.threads or 1, args.limit or 1) < 1:
+        raise InputError('--jobs, --threads and --limit must be at least 1')
     study = studies.Study.load(args.study, args.work_dir)
     csv = args.results / f'{study.name}.csv'
     if not args.report_only:
@@ -217,7 +234,10 @@ def main() -> None:
     summary = studies.summarize(results, study.metric, study.reference)
     table = studies.to_markdown(summary, study.reference)
     (args.results / f'{study.name}.md').write_text(f'{table}\n')
-    studies.plot(summary, args.results / f'{study.name}.png', study.metric)
+    paper = args.results / 'paper.csv'
+    classification = study.metric.startswith('accuracy') and paper.is_file()
+    points = studies.read_paper(paper) if classification else None
+    studies.plot(summary, args.results / f'{study.name}.png', study.metric, points)
     print(f'{table}\n\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
 
 

@@ -11,6 +11,13 @@ from menet_mm.cli import run
 from menet_mm.errors import InputError
 
 
+def checksum(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f'no checkpoint {path}: give a file that exists or an http(s) address')
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', metavar='SRC', help='checkpoint: a file or an http(s) address')
@@ -20,12 +27,11 @@ def main() -> None:
     check_ending(args.dst)
     with tempfile.TemporaryDirectory() as folder:
         remote = args.src.startswith(('http://', 'https://'))
-        path = fetch(args.src, folder) if remote else Path(args.src)
-        checkpoint = read_checkpoint(path)
-        with path.open('rb') as file:
-            sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
+        path = fetch(args.src, folder) if remote else Path(args.src).expanduser()
+        sha256 = checksum(path)
         if args.sha256 and args.sha256.lower() != sha256:
             raise InputError(f'{args.src} is not the file that was expected: its SHA-256 is {sha256}')
+        checkpoint = read_checkpoint(path)
     try:
         converted = convert(checkpoint)
     except InputError as error:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 from mmengine.logging import MMLogger
-from mmpretrain.utils import progress
 from rich.progress import track
 
 from menet_mm.cli import add_trust_argument, run
@@ -119,6 +118,11 @@ def main() -> None:
     targets, others = find_images(args.images)
     if args.out and args.out.exists() and not args.out.is_dir():
         raise InputError(f'--out {args.out} is a file: give a folder')
+    if args.json and args.json.is_dir():
+        raise InputError(f'--json {args.json} is a folder: give a file')
+    pictures = {path.resolve() for path in targets}
+    if args.out and any((args.out / target).resolve() in pictures for target in targets.values()):
+        raise InputError(f'--out {args.out} would overwrite the pictures themselves: give another folder')
 
     # The libraries log and print how they load things; what concerns the user is printed here.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
@@ -127,7 +131,10 @@ def main() -> None:
     detector = hasattr(inferencer.model, 'dataset_meta')
     # One bar over all pictures instead of one for each.
     inferencer.show_progress = False
-    progress.disable_progress_bar = True
+    if not detector:
+        from mmpretrain.utils import progress
+
+        progress.disable_progress_bar = True
     classes = inferencer.model.dataset_meta['classes'] if detector else inferencer.classes
     results, skipped = [], []
     seconds = 0.0

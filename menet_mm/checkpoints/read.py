@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import load_from_http, load_from_local
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -23,9 +23,40 @@ from menet_mm.errors import InputError
 
 #: An archive with one checkpoint in it, as pytorchcv publishes them, is unpacked up to this size.
 MAX_UNPACKED_BYTES = 4 << 30
+#: torch's own switches, which overrule what callers of torch.load ask for.
+TORCH_SWITCHES = ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD')
 
 
-def _history_method(owner: type, name: str):
+class _Dtype:
+    """Stand-in for ``numpy.dtype`` in a pickle, whose state could make an array take raw bytes for objects."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if not re.fullmatch(r'[biufc]\d{1,2}', code):
+            raise pickle.UnpicklingError(f'Unsupported global: GLOBAL numpy.dtype of {code}')
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        # (version, byte order, ...); the rest describes structured types.
+        self.value = self.value.newbyteorder(state[1])
+
+
+class _Array:
+    """Stand-in for ``numpy.ndarray`` in a pickle; :func:`_restore` puts the array in its place."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        self.value = np.frombuffer(data, dtype.value).reshape(shape, order='F' if fortran else 'C').copy()
+
+
+def _reconstruct(*_: object) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
+    return np.frombuffer(data, dtype.value)[0]
+
+
+def _history_method(owner: type, name: str) -> object:
     """Stand in for the ``getattr`` in mmengine's pickles, which they use for these methods alone."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {name}')
@@ -34,14 +65,28 @@ def _history_method(owner: type, name: str):
 
 #: What a training checkpoint of mmengine holds besides tensors: numbers of numpy and the history of logged scalars.
 PLAIN_TYPES = [
-    (_history_method, 'builtins.getattr'),
     HistoryBuffer,
-    np.ndarray,
-    np.dtype,
-    np._core.multiarray._reconstruct,
-    np._core.multiarray.scalar,
-    *(type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')),
+    (_history_method, 'builtins.getattr'),
+    (_Dtype, 'numpy.dtype'),
+    (_Array, 'numpy.ndarray'),
+    # numpy 1 and 2
+    *((_reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+    *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]
+
+
+def _restore(value: object) -> object:
+    """Replace the stand-ins by what they stand for."""
+    if isinstance(value, _Array | _Dtype):
+        return value.value
+    if isinstance(value, HistoryBuffer):
+        vars(value).update(_restore(vars(value)))
+    elif isinstance(value, dict):
+        for key in value:
+            value[key] = _restore(value[key])
+    elif type(value) in (list, tuple):
+        return type(value)(_restore(item) for item in value)
+    return value
 
 
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
@@ -60,7 +105,12 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
             plain values.
     """
     if str(path).startswith(('http://', 'https://')):
-        path = fetch(str(path), Path(torch.hub.get_dir()) / 'checkpoints')
+        cached = fetch(str(path), Path(torch.hub.get_dir()) / 'checkpoints')
+        try:
+            return read_checkpoint(cached, trust, map_location)
+        except InputError:
+            cached.unlink()  # so that the next call fetches it again
+            raise
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f'no checkpoint {path}: train one, or convert one as docs/weights.md says')
@@ -86,8 +136,8 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         if trust:
             raise
         raise _damaged(path, type(error).__name__) from None
-    if not isinstance(content, dict):
-        raise InputError(f'checkpoint {path} holds a {type(content).__name__} instead of a dict of tensors')
+    if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
+        raise InputError(f'checkpoint {path} holds no dict of tensors')
     return content
 
 
@@ -112,13 +162,24 @@ def _parse(value: str) -> object:
 
 def _read_pickle(path: Path, trust: bool, map_location: str | torch.device) -> object:
     with torch.serialization.safe_globals([] if trust else PLAIN_TYPES):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inner = [info for info in archive.infolist() if info.filename.endswith(('.pth', '.pth.tar'))]
-                if len(inner) == 1 and inner[0].file_size <= MAX_UNPACKED_BYTES:
-                    with archive.open(inner[0]) as file:
-                        return torch.load(file, map_location=map_location, weights_only=not trust)
-        return torch.load(path, map_location=map_location, weights_only=not trust)
+        content = _load(path, trust, map_location)
+    if trust:
+        return content
+    content = _restore(content)
+    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+        # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
+        content['meta'].pop('config', None)
+    return content
+
+
+def _load(path: Path, trust: bool, map_location: str | torch.device) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inner = [info for info in archive.infolist() if info.filename.endswith(('.pth', '.pth.tar'))]
+            if len(inner) == 1 and inner[0].file_size <= MAX_UNPACKED_BYTES:
+                with archive.open(inner[0]) as file:
+                    return torch.load(file, map_location=map_location, weights_only=not trust)
+    return torch.load(path, map_location=map_location, weights_only=not trust)
 
 
 def fetch(url: str, folder: str | Path) -> Path:
@@ -127,15 +188,12 @@ def fetch(url: str, folder: str | Path) -> Path:
     Raises:
         InputError: if the server cannot be reached or has no such file.
     """
-    path = Path(folder) / (url.split('?')[0].rstrip('/').rsplit('/', 1)[-1] or 'checkpoint')
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f'{url} cannot be fetched ({error}): check the address, or fetch it and give the file'
-            ) from None
+    from menet_mm.datasets.download import download  # needs packages that only downloads need
+
+    # Servers have files of one name in several places.
+    name = url.split('?')[0].rstrip('/').rsplit('/', 1)[-1] or 'checkpoint'
+    path = Path(folder) / f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}'
+    download(url, path)
     return path
 
 
@@ -147,9 +205,11 @@ def use_tensors_only(trust: bool = False) -> None:
     Args:
         trust: unpickle any object, as mmengine does.
     """
+    for name in TORCH_SWITCHES:
+        os.environ.pop(name, None)
     if not trust:
         # Overrules weights_only=False wherever torch.load is called, behind mmengine's other schemes for example.
-        os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+        os.environ[TORCH_SWITCHES[0]] = '1'
 
     def load_from_file(filename: str, map_location: str | torch.device | None = None) -> dict:
         return read_checkpoint(filename, trust, map_location or 'cpu')
@@ -161,16 +221,16 @@ def use_tensors_only(trust: bool = False) -> None:
 @contextmanager
 def tensors_only(trust: bool = False) -> Iterator[None]:
     """Do as :func:`use_tensors_only` for a while, and leave the process as it was."""
-    before = os.environ.get('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    switches = {name: os.environ[name] for name in TORCH_SWITCHES if name in os.environ}
+    loaders = CheckpointLoader._schemes.copy()
     use_tensors_only(trust)
     try:
         yield
     finally:
-        os.environ.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)
-        if before is not None:
-            os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = before
-        CheckpointLoader.register_scheme('', load_from_local, force=True)
-        CheckpointLoader.register_scheme(('http://', 'https://'), load_from_http, force=True)
+        for name in TORCH_SWITCHES:
+            os.environ.pop(name, None)
+        os.environ.update(switches)
+        CheckpointLoader._schemes = loaders
 
 
 def check_fit(model: nn.Module, checkpoint: dict) -> None:

@@ -20,20 +20,23 @@ ARCHIVES = {
 CHUNK = 1 << 20
 
 
-def download(url: str, path: Path, md5: str) -> None:
+def download(url: str, path: Path, md5: str | None = None) -> None:
     """Fetch a file unless it is there; an interrupted download goes on where it stopped.
 
     Args:
         url: its address.
         path: where it goes; ``<path>.partial`` holds an unfinished download.
-        md5: checksum that the file must have.
+        md5: checksum that the file must have; without one, an interrupted download starts again.
 
     Raises:
         InputError: if the server cannot be reached or the file is not the expected one.
     """
-    if path.is_file() and _md5(path) == md5:
+    if path.is_file() and md5 in (None, _md5(path)):
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.partial')
+    if md5 is None:
+        partial.unlink(missing_ok=True)
     done = partial.stat().st_size if partial.is_file() else 0
     columns = (
         TextColumn('{task.description}'),
@@ -55,11 +58,13 @@ def download(url: str, path: Path, md5: str) -> None:
                     for chunk in response.iter_content(CHUNK):
                         file.write(chunk)
                         progress.advance(task, len(chunk))
+    except requests.HTTPError as error:
+        raise InputError(f'{url} cannot be fetched (status {error.response.status_code}); check the address') from None
     except requests.RequestException as error:
         raise InputError(
             f'{url} cannot be fetched ({type(error).__name__}); run the same command again to go on'
         ) from None
-    if _md5(partial) != md5:
+    if md5 is not None and _md5(partial) != md5:
         partial.unlink()
         raise InputError(f'{url} is not the file that was expected (its MD5 is not {md5}); run the same command again')
     partial.rename(path)

@@ -1,3 +1,4 @@
+import pickle
 import re
 from collections import OrderedDict
 
@@ -92,7 +93,7 @@ def test_written_files_give_back_tensors_and_meta(theirs, tmp_path, ending):
 def test_a_failure_leaves_the_older_file(tmp_path, ending):
     path = tmp_path / f'menet108{ending}'
     path.write_text('an older file')
-    with pytest.raises(Exception, match=r'.'):
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
         write_checkpoint(path, {'x': torch.zeros(2)}, dict(bad=lambda: 0))
     assert path.read_text() == 'an older file'
     assert list(tmp_path.iterdir()) == [path]

@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import load_from_local
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.checkpoints import read_checkpoint, tensors_only
+from menet_mm.checkpoints import read_checkpoint, tensors_only, use_tensors_only
 
 
 class Malicious:
@@ -69,6 +69,51 @@ def test_mmengine_reads_no_less_carefully(malicious):
     assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
 
 
+def test_a_dtype_that_takes_bytes_for_objects_is_plain_here(tmp_path):
+    """With numpy's own type this state makes an array whose elements are addresses from the file."""
+
+    class Crafted:
+        def __reduce__(self):
+            return np.dtype, ('i8',), (3, '<', (np.dtype('O'), (1,)), None, None, 8, 8, 0)
+
+    class Array:
+        def __reduce__(self):
+            state = (1, (2,), Crafted(), False, b'A' * 16)
+            return np._core.multiarray._reconstruct, (np.ndarray, (0,), b'b'), state
+
+    torch.save(dict(x=Array()), tmp_path / 'crafted.pth')
+    with pytest.raises(InputError, match='GLOBAL|numpy.dtype|damaged|plain values'):
+        read_checkpoint(tmp_path / 'crafted.pth')
+
+
+def test_python_text_in_meta_is_dropped(tmp_path):
+    """mmengine executes meta['config'] when it resumes."""
+    torch.save(dict(state_dict={}, meta=dict(epoch=3, config='raise SystemExit')), tmp_path / 'x.pth')
+    assert read_checkpoint(tmp_path / 'x.pth')['meta'] == dict(epoch=3)
+
+
+def test_trust_overrules_what_was_set_before(malicious, monkeypatch):
+    path, created = malicious
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    before = CheckpointLoader._schemes.copy()
+    with tensors_only(trust=True):
+        load_checkpoint(nn.Linear(2, 2), str(path))
+    assert created.exists()
+    assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '1'
+    assert CheckpointLoader._schemes == before
+
+
+def test_what_was_chosen_for_the_process_survives_a_block(malicious, monkeypatch):
+    path, _ = malicious
+    monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+    use_tensors_only()
+    with tensors_only(trust=True):
+        pass
+    with pytest.raises(InputError, match='more than tensors'):
+        load_checkpoint(nn.Linear(2, 2), str(path))
+
+
 def test_a_training_checkpoint_of_mmengine(tmp_path):
     history = HistoryBuffer([1.0, 2.0], [1, 1])
     content = dict(
@@ -81,6 +126,8 @@ def test_a_training_checkpoint_of_mmengine(tmp_path):
     loaded = read_checkpoint(tmp_path / 'epoch_1.pth')
     assert loaded['message_hub']['log_scalars']['train/loss'].mean() == 1.5
     assert loaded['meta'] == content['meta']
+    assert type(loaded['message_hub']['log_scalars']['train/loss']._log_history) is np.ndarray
+    assert loaded['message_hub']['step'] == 3
 
 
 def test_an_archive_as_pytorchcv_publishes_it(tmp_path):
@@ -108,8 +155,11 @@ def test_files_that_are_no_checkpoints(tmp_path):
         with pytest.raises(InputError, match=message) as caught:
             read_checkpoint(tmp_path / name)
         assert '\n' not in str(caught.value)
+    torch.save(dict(state_dict=3), tmp_path / 'number.pth')
+    with pytest.raises(InputError, match='holds no dict of tensors'):
+        read_checkpoint(tmp_path / 'number.pth')
     torch.save(torch.zeros(3), tmp_path / 'tensor.pth')
-    with pytest.raises(InputError, match='holds a Tensor instead of a dict'):
+    with pytest.raises(InputError, match='holds no dict of tensors'):
         read_checkpoint(tmp_path / 'tensor.pth')
     with pytest.raises(InputError, match='no checkpoint .*none.pth: train one, or convert'):
         read_checkpoint(tmp_path / 'none.pth')

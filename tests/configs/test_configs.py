@@ -18,14 +18,14 @@ CONFIGS = sorted(Path('configs').glob('*.py'))
 
 
 def small_imagenet(folder: Path) -> None:
-    """Write two random pictures of two classes in ILSVRC's layout, with lists, since other classes have no folder."""
+    """Write two random pictures of two classes, in a folder for each, and lists as of ILSVRC, whose labels these are."""
     rng = np.random.default_rng(0)
     (folder / 'meta').mkdir()
     for split in ('train', 'val'):
-        (folder / split).mkdir()
         for label in (0, 999):
-            cv2.imwrite(f'{folder}/{split}/{label}.jpg', rng.integers(0, 255, (300, 260, 3), np.uint8))
-        (folder / f'meta/{split}.txt').write_text('0.jpg 0\n999.jpg 999\n')
+            (folder / f'{split}/{label}').mkdir(parents=True)
+            cv2.imwrite(f'{folder}/{split}/{label}/0.jpg', rng.integers(0, 255, (300, 260, 3), np.uint8))
+        (folder / f'meta/{split}.txt').write_text('0/0.jpg 0\n999/0.jpg 999\n')
 
 
 def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
         loader = cfg[f'{split}_dataloader']
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         for leaf in leaf_configs(loader.dataset):
-            if leaf.type == 'ImageNet':
+            if leaf.type in ('ImageNet', 'CustomDataset'):
                 leaf.data_root = str(tmp_path)
             else:
                 leaf.update(data_root=str(shapes), metainfo=dict(classes=CLASSES))
@@ -96,7 +96,9 @@ def test_all_published_variants_have_their_three_configs():
         assert {f'menet{width}_in1k', f'ssd_menet{width}_voc', f'faster_rcnn_menet{width}_voc'} <= names
 
 
-@pytest.mark.parametrize('path', [p for p in CONFIGS if 'in1k' not in p.stem], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [p for p in CONFIGS if p.stem.startswith(('ssd_', 'faster_rcnn_'))], ids=lambda path: path.stem
+)
 def test_boxes_below_a_pixel_never_reach_a_loss(path):
     cfg = Config.fromfile(path)
     for leaf in leaf_configs(cfg.train_dataloader.dataset):

@@ -31,7 +31,7 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_response(206 if start else 200)
             self.send_header('Content-Length', str(len(CONTENT) - start))
             self.end_headers()
-            self.wfile.write(CONTENT[start:])
+            self.wfile.write(CONTENT[start:1000] if self.path == '/half.pth' else CONTENT[start:])
 
     def log_message(self, *args):
         pass
@@ -68,12 +68,23 @@ def test_wrong_content_is_refused_and_removed(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('path', ['missing', ''])
-def test_unreachable_server_is_one_sentence(server, tmp_path, path):
-    url = f'{server}/{path}' if path else 'http://127.0.0.1:9/voc.tar'
-    with pytest.raises(InputError, match='cannot be fetched .* run the same command again'):
-        download(url, tmp_path / 'voc.tar', MD5)
-    assert not (tmp_path / 'voc.tar').exists()
+def test_unreachable_server_or_file_is_one_sentence(server, tmp_path):
+    for url, advice in [
+        (f'{server}/missing', 'status 404.; check the address'),
+        ('http://127.0.0.1:9/voc.tar', 'run the same command again'),
+    ]:
+        with pytest.raises(InputError, match=f'cannot be fetched .*{advice}'):
+            download(url, tmp_path / 'voc.tar', MD5)
+        assert not (tmp_path / 'voc.tar').exists()
+
+
+def test_half_a_file_is_not_taken_for_the_whole(server, tmp_path):
+    """Without a checksum its length must tell: the server announces more than it sends."""
+    with pytest.raises(InputError, match='run the same command again'):
+        download(f'{server}/half.pth', tmp_path / 'half.pth')
+    assert not (tmp_path / 'half.pth').exists()
+    download(f'{server}/voc.tar', tmp_path / 'whole.pth')
+    assert (tmp_path / 'whole.pth').read_bytes() == CONTENT
 
 
 def test_archives_cannot_leave_the_folder(tmp_path):

@@ -82,6 +82,47 @@ def commands(tool, checkpoint, shapes, tmp_path, resume):
     yield tool('infer.py', pictures, '--config', config, '--weights', checkpoint, '--out', tmp_path / 'out', ok=False)
 
 
+def test_python_text_in_a_checkpoint_to_resume_does_not_run(tool, shapes, tmp_path):
+    """Its tensors fit, so that resuming is reached; mmengine by itself executes the text."""
+    config = 'configs/ssd_menet228_shapes.py'
+    init_default_scope('mmdet')
+    state = MODELS.build(Config.fromfile(config).model).state_dict()
+    created = tmp_path / 'created'
+    meta = dict(epoch=1, iter=3, config=f"open({str(created)!r}, 'w')")
+    torch.save(dict(state_dict=state, meta=meta, message_hub={}), tmp_path / 'x.pth')
+    options = [f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')]
+    options += ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=1']
+    work_dir = ('--work-dir', tmp_path / 'work', '--no-validate')
+    trusted = ('--trust-checkpoint',)
+    resume = ('train.py', config, '--resume', tmp_path / 'x.pth', *work_dir)
+    tool(*resume, '--cfg-options', *options, ok=False)  # the optimizer's state is missing
+    assert not created.exists()
+    tool(*resume, *trusted, '--cfg-options', *options, ok=False)
+    assert created.exists()  # so it was a real threat
+
+
+def test_wrong_weights_to_start_from_are_refused(tool, shared, menet108, tmp_path):
+    """An unconverted file, and one of another variant; mmengine would raise an assertion, and go on, respectively."""
+    for config, path, expected in [
+        (
+            'configs/ssd_menet108_voc12.py',
+            shared / AUTHORS,
+            "has no weights of model.backbone under the prefix 'backbone.'",
+        ),
+        ('configs/ssd_menet228_voc.py', menet108, 'is of another network than model.backbone'),
+        ('configs/ssd_menet108_voc12.py', tmp_path / 'none.pth', 'no checkpoint'),
+    ]:
+        key = 'model.backbone.init_cfg'
+        options = [f'{key}.type=Pretrained', f'{key}.checkpoint={path}', f'{key}.prefix=backbone.']
+        options += [f'{split}_dataloader.dataset.data_root={shared}/data/VOCdevkit' for split in ('train', 'val')]
+        options += [f'{split}_dataloader.dataset.indices=16' for split in ('train', 'val')]
+        options += ['train_dataloader.batch_size=4']
+        said = tool('train.py', config, '--work-dir', tmp_path, '--cfg-options', *options, ok=False).stdout
+        assert said.strip().splitlines()[-1].startswith('error: ')
+        assert expected in said
+        assert 'Traceback' not in said
+
+
 @pytest.mark.parametrize('kind', ['malicious', 'truncated', 'empty', 'foreign'])
 def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
     path, created = tmp_path / 'x.pth', tmp_path / 'created'

@@ -46,6 +46,7 @@ models = dict(
     return path
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on(study, tmp_path):
     command = [sys.executable, ROOT / 'tools/compare.py', study, '--results', tmp_path / 'results']
     command += ['--work-dir', tmp_path / 'work', '--jobs', '2', '--threads', '1']

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from menet_mm.datasets.shapes import CLASSES
+from menet_mm.report import ap_by_class, match
+
 CONFIG = 'configs/ssd_menet228_shapes.py'
+# Tests in parallel share one training.
+pytestmark = pytest.mark.xdist_group('detector')
 
 
 def options(shapes: Path, epochs: int) -> list[str]:
@@ -50,7 +55,7 @@ def test_training_learns_and_reports_progress(trained, metric):
         assert noise not in log
 
 
-def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, metric, tmp_path):
+def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, metric, independent_ap, tmp_path):
     work_dir, log = trained
     out = tmp_path / 'predictions.pkl'
     arguments = (CONFIG, work_dir / 'epoch_24.pth', '--work-dir', tmp_path, '--out', out, '--show-dir', 'drawn')
@@ -69,6 +74,14 @@ def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, 
     for name in ('curves.png', 'detections.png', 'ap_by_class.csv'):
         assert str(work_dir / 'report' / name) in report.stdout
         assert (work_dir / 'report' / name).stat().st_size > 100
+
+    cfg = Config.fromfile(CONFIG)
+    cfg.test_dataloader.dataset.update(data_root=str(shapes), ann_file='VOC2007/ImageSets/Main/trainval.txt')
+    init_default_scope('mmdet')
+    detections, annotations = match(DATASETS.build(cfg.test_dataloader.dataset), predictions)
+    table = ap_by_class(CLASSES, detections, annotations, '11points')
+    expected = independent_ap(detections, annotations, len(CLASSES))
+    assert table.ap[:-1].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_untrained_detector_knows_nothing(tool, shapes, metric, tmp_path):

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -73,6 +72,9 @@ def test_globs_files_and_a_clean_exit(tool, shapes, detector, tmp_path):
     for wrong in (tmp_path / 'none.jpg', f'{tmp_path}/*.jpg'):
         said = tool('infer.py', wrong, *config, ok=False).stdout
         assert said.strip().splitlines()[-1] == f'error: no such file, folder or glob: {wrong}'
+    pictures = picture.parent
+    said = tool('infer.py', pictures, *config, '--out', pictures, ok=False).stdout
+    assert said.strip().splitlines()[-1].endswith('would overwrite the pictures themselves: give another folder')
     said = tool('infer.py', picture, '--config', 'menet999', '--weights', detector, ok=False).stdout
     assert "error: unknown model 'menet999': give a config file or one of" in said
 
@@ -90,8 +92,9 @@ def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_pa
     results = json.loads(table.read_text())['results']
     right = [r['classes'][0]['label'] == int(labels[Path(r['image']).name]) for r in results]
     assert sum(right) == 157
-    names = {r['classes'][0]['class'] for r in results}
-    assert 'golden retriever' in names or any('dog' in name for name in names)
+    assert results[0]['classes'][0]['class'] == 'tench, Tinca tinca'
     drawn = cv2.imread(str(out / f'{Path(results[0]["image"]).stem}.jpg'))
     assert (drawn != cv2.imread(results[0]['image'])).any()
-    assert np.isclose(sum(c['score'] for c in results[0]['classes']), 1, atol=0.9)
+    scores = [c['score'] for c in results[0]['classes']]
+    assert scores == sorted(scores, reverse=True)
+    assert 0.9 < sum(scores) < 1.001

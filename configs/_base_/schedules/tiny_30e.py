@@ -1,4 +1,4 @@
-# The optimizer of the authors' ILSVRC recipe on a short cosine schedule; the learning rate was chosen on one seed.
+# The optimizer of the authors' ILSVRC recipe on a short cosine schedule.
 max_epochs = 30
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict()
