@@ -84,4 +84,4 @@ def test_wrong_arguments_are_explained(tool, study, tmp_path):
     results = ('--results', tmp_path / 'results')
     assert 'error: no study' in tool('compare.py', tmp_path / 'none.py', ok=False).stdout
     assert 'has no results: run' in tool('compare.py', study, *results, '--report-only', ok=False).stdout
-    assert '--jobs and --threads must be at least 1' in tool('compare.py', study, '--jobs', 0, ok=False).stdout
+    assert '--jobs, --threads and --limit must be at least 1' in tool('compare.py', study, '--jobs', 0, ok=False).stdout
