@@ -1,4 +1,4 @@
-"""Run a study: train and test what is missing of its models and seeds, and write results, table, plot and page.
+"""Run a study: train and test what is missing of its models and seeds, and write results, table and plot.
 
 Every job goes through tools/train.py and tools/test.py in a process of its own. Start it again after an interruption: finished
 jobs are rows of the study's CSV file and are not run again, the others go on from their last epoch.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from datetime import date
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
@@ -31,7 +31,7 @@ from menet_mm.cli import run
 from menet_mm.errors import InputError
 
 TOOLS = Path(__file__).resolve().parent
-DISTRIBUTIONS = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain')
+LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain')
 
 
 def parse_args() -> argparse.Namespace:
@@ -173,7 +173,7 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU {platform.machine()}',
         threads=threads,
         python=platform.python_version(),
-        **{name: version(name) for name in DISTRIBUTIONS},
+        **{name: import_module(name).__version__ for name in LIBRARIES},
         menet_mm=menet_mm.__version__,
         date=date.today().isoformat(),
     )

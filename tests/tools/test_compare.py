@@ -67,7 +67,7 @@ def test_a_killed_study_goes_on(study, tmp_path):
     assert rows.index.tolist() == ['menet', 'no_side_path']
     assert rows.parameters['menet'] - rows.parameters['no_side_path'] == 654_516 - 627_292
     assert rows.epochs.tolist() == [6, 6]
-    assert {'seed', 'torch', 'device', 'threads', 'onedl-mmpretrain'} <= set(rows.columns)
+    assert {'seed', 'torch', 'device', 'threads', 'mmpretrain'} <= set(rows.columns)
     assert (tmp_path / 'results/small.png').is_file()
     assert '| no_side_path | 1 |' in (tmp_path / 'results/small.md').read_text()
 
