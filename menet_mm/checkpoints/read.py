@@ -138,6 +138,9 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         raise _damaged(path, type(error).__name__) from None
     if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
         raise InputError(f'checkpoint {path} holds no dict of tensors')
+    if not trust and isinstance(content.get('meta'), dict):
+        # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
+        content['meta'].pop('config', None)
     return content
 
 
@@ -163,13 +166,7 @@ def _parse(value: str) -> object:
 def _read_pickle(path: Path, trust: bool, map_location: str | torch.device) -> object:
     with torch.serialization.safe_globals([] if trust else PLAIN_TYPES):
         content = _load(path, trust, map_location)
-    if trust:
-        return content
-    content = _restore(content)
-    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
-        # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
-        content['meta'].pop('config', None)
-    return content
+    return content if trust else _restore(content)
 
 
 def _load(path: Path, trust: bool, map_location: str | torch.device) -> object:

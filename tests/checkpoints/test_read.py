@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import load_from_local
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.checkpoints import read_checkpoint, tensors_only, use_tensors_only
+from menet_mm.checkpoints import read_checkpoint, tensors_only, use_tensors_only, write_checkpoint
 
 
 class Malicious:
@@ -88,8 +88,11 @@ def test_a_dtype_that_takes_bytes_for_objects_is_plain_here(tmp_path):
 
 def test_python_text_in_meta_is_dropped(tmp_path):
     """mmengine executes meta['config'] when it resumes."""
-    torch.save(dict(state_dict={}, meta=dict(epoch=3, config='raise SystemExit')), tmp_path / 'x.pth')
-    assert read_checkpoint(tmp_path / 'x.pth')['meta'] == dict(epoch=3)
+    meta = dict(epoch=3, config='raise SystemExit')
+    torch.save(dict(state_dict={}, meta=meta), tmp_path / 'x.pth')
+    write_checkpoint(tmp_path / 'x.safetensors', {}, meta)
+    for name in ('x.pth', 'x.safetensors'):
+        assert read_checkpoint(tmp_path / name)['meta'] == dict(epoch=3)
 
 
 def test_trust_overrules_what_was_set_before(malicious, monkeypatch):
