@@ -1,4 +1,4 @@
-"""Convert a classifier of the authors' (MENet) or of pytorchcv's (MENet, ShuffleNet, MobileNet) into one for MMPretrain and for `init_cfg`."""
+"""Convert a classifier of the MENet authors or of pytorchcv into one for MMPretrain and for `init_cfg`."""
 
 import argparse
 import hashlib
@@ -38,9 +38,10 @@ def main() -> None:
         raise InputError(f'{args.src}: {error}') from None
     state, layout, backbone, arch = converted
     source = args.src if remote else path.name
-    write_checkpoint(
-        args.dst, state, dict(source=source, layout=layout, backbone=backbone, variant=arch, sha256=sha256)
-    )
+    meta = dict(source=source, layout=layout, backbone=backbone, variant=arch, sha256=sha256)
+    if 'dataset_meta' in (given := checkpoint.get('meta', {})):
+        meta['dataset_meta'] = given['dataset_meta']  # names of the classes, without which ImageNet's are taken
+    write_checkpoint(args.dst, state, meta)
     classes = len(state['head.fc.bias'])
     print(f'{layout} {backbone} {arch} with {classes} classes, SHA-256 {sha256} -> {args.dst}')
 

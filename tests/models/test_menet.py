@@ -19,6 +19,14 @@ PUBLISHED = {
     '352-12x1-g8': (2_272_872, 144.28),
     '456-24x1-g3': (5_304_784, 551.05),
 }
+#: The rivals, by config.
+RIVALS = {
+    'shufflenet1x': (1_865_728, 137.46),
+    'shufflenet050': (718_324, 37.59),
+    'mobilenet050': (1_331_592, 149.50),
+    'mobilenet025': (470_072, 41.03),
+}
+CLASSIFIERS = {f'menet{arch.split("-")[0]}': counts for arch, counts in PUBLISHED.items()} | RIVALS
 SMALL = dict(channels=(24, 48, 96), stem_channels=12, side_channels=4, groups=3, depths=(2, 2, 1))
 
 
@@ -26,11 +34,11 @@ def test_all_published_variants_are_there():
     assert set(MENet.ARCHS) == set(PUBLISHED)
 
 
-@pytest.mark.parametrize('arch', PUBLISHED)
-def test_parameters_and_macs_of_the_classifiers(arch):
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_parameters_and_macs_of_the_classifiers(name):
     init_default_scope('mmpretrain')
-    model = MODELS.build(Config.fromfile(f'configs/menet{arch.split("-")[0]}_in1k.py').model).eval()
-    params, macs = PUBLISHED[arch]
+    model = MODELS.build(Config.fromfile(f'configs/{name}_in1k.py').model).eval()
+    params, macs = CLASSIFIERS[name]
     assert sum(p.numel() for p in model.parameters()) == params
     by_operator = FlopAnalyzer(model, torch.rand(1, 3, 224, 224)).by_operator()
     # mmengine counts norm and pooling layers too; the paper does not.

@@ -1,33 +1,12 @@
-"""The rival networks, and the ablations of MENet, have MENet's interface and the published costs."""
+"""The rival networks, and the ablations of MENet, have MENet's interface."""
 
 import pytest
 import torch
-from mmengine.analysis import FlopAnalyzer
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmpretrain.registry import MODELS
 from torch import nn
 
 from menet_mm import InputError, MEModule, MENet, MobileNetV1, ShuffleNetV1, SqueezeExcitation
 
-#: Parameters and millions of multiply-adds of the classifiers (convolutions and linear layer, 224 px), by config.
-PUBLISHED = {
-    'shufflenet1x': (1_865_728, 137.46),
-    'shufflenet050': (718_324, 37.59),
-    'mobilenet050': (1_331_592, 149.50),
-    'mobilenet025': (470_072, 41.03),
-}
 RIVALS = [(ShuffleNetV1, arch) for arch in ShuffleNetV1.ARCHS] + [(MobileNetV1, arch) for arch in MobileNetV1.ARCHS]
-
-
-@pytest.mark.parametrize('name', PUBLISHED)
-def test_parameters_and_macs_of_the_classifiers(name):
-    init_default_scope('mmpretrain')
-    model = MODELS.build(Config.fromfile(f'configs/{name}_in1k.py').model).eval()
-    params, macs = PUBLISHED[name]
-    assert sum(p.numel() for p in model.parameters()) == params
-    by_operator = FlopAnalyzer(model, torch.rand(1, 3, 224, 224)).by_operator()
-    assert (by_operator['conv'] + by_operator['linear']) / 1e6 == pytest.approx(macs, abs=0.005)
 
 
 @pytest.mark.parametrize(('backbone', 'arch'), RIVALS)

@@ -146,6 +146,16 @@ def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
     assert not (tmp_path / 'out').exists()
 
 
+def test_names_of_classes_survive(tool, menet108, tmp_path):
+    state = read_checkpoint(menet108)['state_dict']
+    state.update({'head.fc.weight': torch.zeros(2, 432), 'head.fc.bias': torch.zeros(2)})
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=['bolt', 'nut']))), tmp_path / 'mine.pth')
+    tool('convert_checkpoint.py', tmp_path / 'mine.pth', tmp_path / 'mine.safetensors')
+    meta = read_checkpoint(tmp_path / 'mine.safetensors')['meta']
+    assert meta['dataset_meta'] == dict(classes=['bolt', 'nut'])
+    assert meta['layout'] == "menet_mm's"
+
+
 def test_a_wrong_sum_or_ending_is_refused(tool, shared, tmp_path):
     source, target = shared / AUTHORS, tmp_path / 'x.pth'
     said = tool('convert_checkpoint.py', source, target, '--sha256', '0' * 64, ok=False).stdout
