@@ -21,6 +21,7 @@ def test_authors_checkpoint_fills_the_classifier(authors):
     state, *recognised = convert(dict(state_dict=authors, name='108-MENet-8x1-group-3'))
     assert recognised == ["the authors'", 'MENet', ARCH]
     counters = [key for key in state if key.endswith('num_batches_tracked')]
+    assert len(counters) == sum(key.endswith('running_mean') for key in authors) > 0
     assert len(state) == len(authors) + len(counters)  # their torch had no counters; nothing else is added or lost
     MENet(ARCH).load_state_dict({k.removeprefix('backbone.'): v for k, v in state.items() if k[0] == 'b'})
     assert torch.equal(

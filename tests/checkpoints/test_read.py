@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
-from mmengine.runner.checkpoint import load_from_local
+from mmengine.runner.checkpoint import get_torch_safe_globals, load_from_local
 from torch import nn
 
 from menet_mm import InputError
@@ -69,21 +69,23 @@ def test_mmengine_reads_no_less_carefully(malicious):
     assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
 
 
-def test_a_dtype_that_takes_bytes_for_objects_is_plain_here(tmp_path):
-    """With numpy's own type this state makes an array whose elements are addresses from the file."""
+def test_a_dtype_that_takes_bytes_for_objects_is_refused(tmp_path):
+    """mmengine's own list lets it through: an array whose elements are addresses from the file."""
+
+    class Objects:
+        def __reduce__(self):
+            return np.dtype, ('O8', False, True)
 
     class Crafted:
         def __reduce__(self):
-            return np.dtype, ('i8',), (3, '<', (np.dtype('O'), (1,)), None, None, 8, 8, 0)
+            return np.dtype, ('i8', False, True), (3, '<', (Objects(), (1,)), None, None, 8, 8, 0)
 
-    class Array:
-        def __reduce__(self):
-            state = (1, (2,), Crafted(), False, b'A' * 16)
-            return np._core.multiarray._reconstruct, (np.ndarray, (0,), b'b'), state
-
-    torch.save(dict(x=Array()), tmp_path / 'crafted.pth')
-    with pytest.raises(InputError, match='GLOBAL|numpy.dtype|damaged|plain values'):
-        read_checkpoint(tmp_path / 'crafted.pth')
+    path = tmp_path / 'crafted.pth'
+    torch.save(dict(x=Crafted()), path)
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        assert torch.load(path, weights_only=True)['x'].subdtype[0].kind == 'O'  # so it is a real threat
+    with pytest.raises(InputError, match=r'more than tensors and plain values \(numpy.dtype\)'):
+        read_checkpoint(path)
 
 
 def test_python_text_in_meta_is_dropped(tmp_path):
