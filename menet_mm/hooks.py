@@ -1,13 +1,15 @@
-"""The hook that our configs add to a Runner."""
+"""The hooks that our configs add to a Runner."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
-from torch import nn
+from torch import Tensor, nn
 
 from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.check import check_images
@@ -90,3 +92,26 @@ class InputCheckHook(Hook):
             if len(missing) + len(differing) < len(runner.model.state_dict()):
                 return
         check_fit(runner.model, checkpoint)
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Give images to the backbone in the channels_last memory format where that is faster: on a CPU.
+
+    Layers keep the format that they get, so the weights stay as they are. The function is the same up to the order of
+    summation. docs/deployment.md shows what it gains.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Convert what the backbone takes from now on."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._handle = model.backbone.register_forward_pre_hook(_channels_last)
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        self._handle.remove()
+
+
+def _channels_last(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    image, *others = args
+    return (image if image.is_cuda else image.contiguous(memory_format=torch.channels_last), *others)

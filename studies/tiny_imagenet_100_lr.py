@@ -2,8 +2,8 @@ title = 'learning rates for the study tiny_imagenet_100: one seed, a third of th
 metric = 'accuracy/top1'
 seeds = [0]
 reference = 'menet108_lr0.1'
-networks = ('menet108', 'shufflenet050', 'mobilenet025')
-options = {'train_cfg.max_epochs': 10, 'param_scheduler.1.end': 10}
+networks = ('mobilenet025', 'shufflenet050', 'menet108')
+options = {'train_cfg.max_epochs': 7, 'param_scheduler.1.end': 7}
 models = {
     f'{network}_lr{lr}': dict(config=f'configs/{network}_tiny100.py', options={'optim_wrapper.optimizer.lr': lr})
     for network in networks

@@ -3,13 +3,6 @@ import torch
 from torch import nn
 
 from menet_mm import InputError, MEModule, MergingEvolution
-from menet_mm.models.me_module import channel_shuffle
-
-
-def test_channel_shuffle_is_the_inverse_of_regrouping():
-    x = torch.arange(12.0).view(1, 12, 1, 1)
-    shuffled = channel_shuffle(x, groups=3).flatten().tolist()
-    assert shuffled == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
 
 
 @pytest.mark.parametrize(('stride', 'size', 'expected'), [(1, 9, 9), (2, 9, 5), (2, 8, 4), (2, 1, 1)])

@@ -1,5 +1,5 @@
 # The optimizer of the authors' ILSVRC recipe on a short cosine schedule.
-max_epochs = 30
+max_epochs = 20
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
