@@ -15,7 +15,7 @@ model = dict(
     bbox_head=dict(anchor_generator=anchor_generator),
 )
 # The schedule is too short for objects four times smaller, of which SSD's own recipe is full.
-changes = dict(Expand=dict(ratio_range=(1, 2)), Resize=dict(scale=(input_size, input_size)))
+changes = {'menet_mm.ExpandCrop': dict(ratio_range=(1, 2)), 'Resize': dict(scale=(input_size, input_size))}
 train_pipeline = [dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline]
 test_pipeline = [dict(step, **changes.get(step.type, {})) for step in _base_.test_pipeline]
 voc12 = dict(data_prefix=dict(sub_data_root='VOC2012/'))

@@ -15,9 +15,9 @@ model = dict(bbox_head=dict(num_classes=4, anchor_generator=anchor_generator))
 
 resize = dict(scale=(input_size, input_size))
 # The generated objects vary in size and are cut off already; zooming would only make them too small for this input.
-zoom = ('Expand', 'MinIoURandomCrop')
+zoom = 'menet_mm.ExpandCrop'
 train_pipeline = [
-    dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type not in zoom
+    dict(step, **resize) if step.type == 'Resize' else step for step in _base_.train_pipeline if step.type != zoom
 ]
 test_pipeline = [dict(step, **resize) if step.type == 'Resize' else step for step in _base_.test_pipeline]
 # Not VOCDataset, with which mmdet prints the names of VOC's classes in its table, whatever the classes are.

@@ -1,24 +1,13 @@
-"""What the command lines in ``tools/`` share: arguments, the config, the environment, messages."""
+"""What all command lines in ``tools/`` share: messages and status, and an argument. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from importlib import import_module
-from pathlib import Path
 
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
-
-from menet_mm.checkpoints import read_checkpoint, use_tensors_only
-from menet_mm.datasets.check import check_annotations
 from menet_mm.errors import InputError
 
 
@@ -47,24 +36,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that OpenMMLab's train and test scripts have in common."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
-    )
-    # torchrun sets the environment variable; older launchers pass the argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag that lets checkpoints bring objects of any kind; hand it to ``checkpoints.use_tensors_only``."""
     parser.add_argument(
@@ -72,88 +43,3 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust',
     )
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
-
-    Raises:
-        InputError: if there is no such file.
-    """
-    if not Path(args.config).is_file():
-        raise InputError(f'no config {args.config}: give a file, such as configs/ssd_menet228_voc.py')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
-    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
-        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
-            import_module(f'{cfg.default_scope}.datasets')
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
-    return cfg
-
-
-def check_checkpoint(path: str, trust: bool) -> None:
-    """Check that a checkpoint can be read before anything is built; make all loading as careful as that.
-
-    Args:
-        path: file or address.
-        trust: whether it may hold more than tensors and plain values.
-
-    Raises:
-        InputError: if there is no such file or it is not fit to be loaded.
-    """
-    use_tensors_only(trust)
-    if '://' not in path or path.startswith('http'):
-        read_checkpoint(path, trust)
-
-
-def check_data(cfg: Config, *splits: str) -> None:
-    """Check the annotation files of the final config's data sets; ``splits`` are of train, val, test.
-
-    Raises:
-        InputError: naming the first file that is missing or broken.
-    """
-    for split in splits:
-        if cfg.get(f'{split}_dataloader'):
-            check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
-
-
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner, and start the processes of a distributed run.
-
-    Raises:
-        InputError: if a launcher other than torchrun is used without a GPU.
-    """
-    _start_processes(cfg)
-    runner = Runner.from_cfg(cfg)
-    runner.logger.addFilter(lambda record: 'will be deprecated in future' not in record.getMessage())
-    return runner
-
-
-def check_batches(runner: Runner) -> None:
-    """Check that the training set fills at least one batch; building a schedule for none would fail obscurely.
-
-    Raises:
-        InputError: if it does not.
-    """
-    loader = runner.train_loop.dataloader
-    if len(loader) == 0:
-        raise InputError(
-            f'the training set has {len(loader.dataset)} pictures but a batch takes {loader.batch_size}: '
-            'set train_dataloader.batch_size to no more than that'
-        )
-
-
-def _start_processes(cfg: Config) -> None:
-    """Start the process group of a distributed run without a GPU, for which mmengine has no way of its own.
-
-    mmengine's launchers call ``torch.cuda.set_device`` and hand DDP a device id. It skips a group that is there already.
-    """
-    if cfg.launcher == 'none' or torch.cuda.is_available():
-        return
-    if cfg.launcher != 'pytorch':
-        raise InputError(f'--launcher {cfg.launcher} needs a GPU; without one use tools/dist_train.sh or dist_test.sh')
-    torch.distributed.init_process_group(backend='gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)

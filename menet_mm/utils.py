@@ -23,5 +23,7 @@ def register_all_modules(init_default_scope: bool = False) -> None:
             import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
     import_module('menet_mm.models')
     import_module('menet_mm.hooks')
+    if find_spec('mmdet'):
+        import_module('menet_mm.datasets.transforms')
     if init_default_scope:
         set_default_scope('menet_mm')

@@ -1,32 +1,30 @@
-"""Detect objects in pictures, or classify them, with a trained model: drawn pictures, a JSON file, a summary."""
+"""Detect objects in pictures, or classify them, with a trained or an exported model: drawings, a JSON file, a summary."""
 
 import argparse
-import glob
-import io
 import json
 import os
 import sys
 import time
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-from mmengine.logging import MMLogger
+import numpy as np
 from rich.progress import track
 
 from menet_mm.cli import add_trust_argument, run
-from menet_mm.datasets.check import find_defect
 from menet_mm.errors import InputError
-from menet_mm.inference import get_inferencer
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+from menet_mm.pictures import draw_result, find_images, read_image
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('images', nargs='+', metavar='IMAGES', help='files, folders (searched to the bottom) or globs')
-    parser.add_argument('--config', required=True, help='config file, or a name such as ssd_menet228_voc')
-    parser.add_argument('--weights', required=True, help='checkpoint: a file or an http(s) address')
+    parser.add_argument('--config', help='config file, or a name such as ssd_menet228_voc; with --weights')
+    parser.add_argument('--weights', help='checkpoint: a file or an http(s) address')
+    parser.add_argument(
+        '--model', metavar='FILE', help='exported model (.onnx, .xml, .param) instead; needs its runtime alone'
+    )
     parser.add_argument('--out', type=Path, metavar='DIR', help='draw the results into this folder')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results into this file')
     parser.add_argument('--score-thr', type=float, default=0.3, help='leave out detections below this score')
@@ -35,75 +33,43 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
-    """Collect pictures; what a folder holds besides pictures, by their endings, is counted only.
+def load(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], dict], list[str] | None]:
+    """Make the function from a picture to arrays, ``boxes, scores, labels`` or ``scores``, and tell the classes."""
+    if args.model:
+        if args.config or args.weights or args.device or args.trust_checkpoint:
+            raise InputError('--model is an exported model, which needs no --config, --weights, --device or trust')
+        from menet_mm.deploy import Runner
 
-    Returns:
-        Where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files.
+        runner = Runner(args.model)
+        return lambda image: runner(image, args.score_thr)[0], runner.classes
+    if not (args.config and args.weights):
+        raise InputError('give --config and --weights of a trained model, or --model of an exported one')
+    from menet_mm.inference import get_predictor  # torch and the MM libraries
 
-    Raises:
-        InputError: if a pattern matches nothing.
-    """
-    targets: dict[Path, Path] = {}
-    others = 0
-    for pattern in patterns:
-        matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-        if not matches:
-            raise InputError(f'no such file, folder or glob: {pattern}')
-        for match in map(Path, matches):
-            if not match.is_dir():
-                targets[match] = Path(match.name)
-                continue
-            files = sorted(path for path in match.rglob('*') if path.is_file())
-            pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
-            others += len(files) - len(pictures)
-            targets.update({path: path.relative_to(match) for path in pictures})
-    if not targets:
-        raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    taken: set[Path] = set()
-    for path, target in targets.items():
-        # cv2 writes by the ending; two pictures of one name in two folders both stay.
-        name = target.with_suffix('.jpg')
-        while name in taken:
-            name = name.with_name(f'{name.stem}_.jpg')
-        taken.add(name)
-        targets[path] = name
-    return targets, others
+    return get_predictor(args.config, args.weights, args.device, args.trust_checkpoint)
 
 
-def describe(sample, classes: tuple[str, ...] | None, score_thr: float) -> dict:
-    """Turn the library's result for one picture into plain values."""
-    if 'pred_instances' in sample:
-        kept = sample.pred_instances[sample.pred_instances.scores >= score_thr]
-        boxes, scores, labels = kept.bboxes.tolist(), kept.scores.tolist(), kept.labels.tolist()
+def describe(found: dict, classes: list[str] | None, score_thr: float) -> dict:
+    """Turn arrays into plain values."""
+
+    def entry(label: int, score: float) -> dict:
+        return {
+            'class': classes[label] if classes else str(label),
+            'label': int(label),
+            'score': round(float(score), 4),
+        }
+
+    if 'boxes' in found:
+        rows = zip(found['boxes'], found['scores'], found['labels'], strict=True)
         return dict(
             detections=[
-                {'class': classes[label], 'label': label, 'score': round(score, 4), 'box': [round(v, 1) for v in box]}
-                for box, score, label in zip(boxes, scores, labels, strict=True)
+                dict(entry(label, score), box=[round(float(value), 1) for value in box])
+                for box, score, label in rows
+                if score >= score_thr
             ]
         )
-    scores = sample.pred_score
-    top = scores.topk(min(5, len(scores)))
-    return dict(
-        classes=[
-            {'class': classes[label] if classes else str(label), 'label': label, 'score': round(score, 4)}
-            for score, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        ]
-    )
-
-
-def draw(inferencer, image, sample, path: Path, score_thr: float) -> None:
-    """Draw a result over its picture with the library's visualizer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    if 'pred_instances' in sample:
-        inferencer.visualizer.add_datasample(path.stem, rgb, sample, draw_gt=False, pred_score_thr=score_thr)
-        drawn = inferencer.visualizer.get_image()
-    else:
-        from mmpretrain.visualization import UniversalVisualizer
-
-        drawn = UniversalVisualizer().visualize_cls(rgb, sample, classes=inferencer.classes, draw_gt=False)
-    cv2.imwrite(str(path), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+    best = np.argsort(-found['scores'], kind='stable')[:5]
+    return dict(classes=[entry(label, found['scores'][label]) for label in best])
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -124,45 +90,38 @@ def main() -> None:
     if args.out and any((args.out / target).resolve() in pictures for target in targets.values()):
         raise InputError(f'--out {args.out} would overwrite the pictures themselves: give another folder')
 
-    # The libraries log and print how they load things; what concerns the user is printed here.
-    MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
-    with redirect_stdout(io.StringIO()):
-        inferencer = get_inferencer(args.config, args.weights, args.device, args.trust_checkpoint)
-    detector = hasattr(inferencer.model, 'dataset_meta')
-    # One bar over all pictures instead of one for each.
-    inferencer.show_progress = False
-    if not detector:
-        from mmpretrain.utils import progress
-
-        progress.disable_progress_bar = True
-    classes = inferencer.model.dataset_meta['classes'] if detector else inferencer.classes
+    predict, classes = load(args)
     results, skipped = [], []
     seconds = 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
-        # OpenCV returns half a picture of a file that is cut off.
-        image = None if (defect := find_defect(str(path))) else cv2.imread(str(path))
-        if image is None:
-            skipped.append(dict(image=str(path), reason=defect or 'OpenCV cannot read it'))
-            print(f'skipped {path}: {skipped[-1]["reason"]}', file=sys.stderr)
+        image, defect = read_image(path)
+        if defect:
+            skipped.append(dict(image=str(path), reason=defect))
+            print(f'skipped {path}: {defect}', file=sys.stderr)
             continue
         start = time.perf_counter()
-        output = inferencer(image, return_datasamples=True)
-        sample = (output['predictions'] if detector else output)[0]
+        found = predict(image)
         seconds += time.perf_counter() - start
-        result = describe(sample, classes, args.score_thr)
-        results.append(dict(image=str(path), width=image.shape[1], height=image.shape[0], **result))
+        result = dict(image=str(path), width=image.shape[1], height=image.shape[0])
+        result |= describe(found, classes, args.score_thr)
+        results.append(result)
         if args.out:
-            draw(inferencer, image, sample, args.out / target, args.score_thr)
+            drawing = args.out / target
+            drawing.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(drawing), draw_result(image, result))
     if args.json:
-        content = dict(config=args.config, weights=args.weights, classes=classes, results=results, skipped=skipped)
-        write_json(args.json, content)
+        source = dict(model=args.model) if args.model else dict(config=args.config, weights=args.weights)
+        write_json(args.json, dict(source, classes=classes, results=results, skipped=skipped))
 
     if not (args.json or args.out):
         for result in results:
-            found = result.get('detections', result.get('classes', [])[:1])
-            names = [f'{item["class"]} {item["score"]:.2f}' for item in found]
+            names = [
+                f'{item["class"]} {item["score"]:.2f}'
+                for item in result.get('detections', result.get('classes', [])[:1])
+            ]
             print(f'{result["image"]}: {", ".join(names) or "nothing found"}')
-    objects = f', {sum(len(r["detections"]) for r in results)} objects' if detector else ''
+    counts = [len(result['detections']) for result in results if 'detections' in result]
+    objects = f', {sum(counts)} objects' if counts else ''
     ignored = f', {others} other files left alone' if others else ''
     print(
         f'{len(results)} pictures{objects}, {1000 * seconds / max(len(results), 1):.0f} ms a picture; '

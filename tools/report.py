@@ -8,8 +8,9 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
-from menet_mm.cli import add_config_arguments, check_data, load_config, run
+from menet_mm.cli import run
 from menet_mm.errors import InputError
+from menet_mm.launch import add_config_arguments, check_data, load_config
 
 
 def main() -> None:

@@ -5,17 +5,9 @@ import argparse
 import torch
 
 from menet_mm.checkpoints import use_tensors_only
-from menet_mm.cli import (
-    add_config_arguments,
-    add_trust_argument,
-    build_runner,
-    check_batches,
-    check_checkpoint,
-    check_data,
-    load_config,
-    run,
-)
+from menet_mm.cli import add_trust_argument, run
 from menet_mm.errors import InputError
+from menet_mm.launch import add_config_arguments, build_runner, check_batches, check_checkpoint, check_data, load_config
 
 
 def parse_args() -> argparse.Namespace:

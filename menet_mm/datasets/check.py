@@ -7,7 +7,6 @@ was built. Both are called for the data sets of the final config, after ``--cfg-
 from __future__ import annotations
 
 import json
-import os.path as osp
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from PIL import Image
 from rich.progress import track
 
 from menet_mm.errors import InputError
+from menet_mm.pictures import find_defect
 
 #: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
 MAX_IMAGES = 25_000
@@ -133,21 +132,3 @@ def check_images(dataset: BaseDataset) -> int:
             if problem:
                 raise InputError(f'image {path} cannot be read ({problem}); replace it or take its id out of the list')
     return len(paths)
-
-
-def find_defect(path: str) -> str | None:
-    """Read a picture file to its end.
-
-    Returns:
-        What is wrong with it, in a few words, or None.
-    """
-    if not osp.isfile(path):
-        return 'no such file'
-    try:
-        with Image.open(path) as image:
-            # Reads the whole file, so that truncation shows, but decodes a JPEG at an eighth of its size.
-            image.draft('RGB', (image.width // 8, image.height // 8))
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error).replace(f" '{path}'", '') or type(error).__name__
-    return None

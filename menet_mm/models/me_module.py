@@ -21,7 +21,6 @@ import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.functional import channel_shuffle
 from torch.utils.checkpoint import checkpoint
 
 from menet_mm.errors import InputError
@@ -30,6 +29,25 @@ from menet_mm.registry import MODELS
 ConfigDict = dict
 #: The paper's side path; a side_cfg of None means none.
 ME_PATH = dict(type='menet_mm.MergingEvolution')
+
+
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """Interleave channel groups (ShuffleNet, https://arxiv.org/abs/1707.01083, section 3.1).
+
+    torch has one, too, but ``torch.onnx``'s TorchScript exporter, and with it MMDeploy, does not know it.
+
+    Args:
+        x: (N, b, H, W), with b divisible by ``groups``.
+        groups: g.
+
+    Returns:
+        (N, b, H, W) in the memory format of ``x``, where channel ``i * b/g + j`` has moved to ``j * g + i``.
+    """
+    n, b, h, w = x.shape
+    if x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1).reshape(n, h, w, groups, b // groups)
+        return x.transpose(3, 4).reshape(n, h, w, b).permute(0, 3, 1, 2)
+    return x.reshape(n, groups, b // groups, h, w).transpose(1, 2).reshape(n, b, h, w)
 
 
 @MODELS.register_module()
@@ -239,7 +257,6 @@ class MEModule(BaseModule):
         self.act = MODELS.build(act_cfg)
 
     def _forward(self, x: Tensor) -> Tensor:
-        # ShuffleNet's, https://arxiv.org/abs/1707.01083, section 3.1; torch's keeps the memory format.
         y = channel_shuffle(self.compress(x), self.groups)
         d = self.depthwise(y)
         z = self.expand(d if self.side is None else self.side.fuse(d, y))

@@ -3,6 +3,15 @@ import torch
 from torch import nn
 
 from menet_mm import InputError, MEModule, MergingEvolution
+from menet_mm.models.me_module import channel_shuffle
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last], ids=str)
+def test_channel_shuffle_is_that_of_torch_and_keeps_the_memory_format(memory_format):
+    x = torch.rand(2, 12, 3, 5).contiguous(memory_format=memory_format)
+    shuffled = channel_shuffle(x, groups=3)
+    assert torch.equal(shuffled, nn.functional.channel_shuffle(x, 3))
+    assert shuffled.is_contiguous(memory_format=memory_format)
 
 
 @pytest.mark.parametrize(('stride', 'size', 'expected'), [(1, 9, 9), (2, 9, 5), (2, 8, 4), (2, 1, 1)])

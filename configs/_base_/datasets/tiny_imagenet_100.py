@@ -9,7 +9,7 @@ train_pipeline = [dict(step, scale=64) if 'scale' in step else step for step in 
 test_pipeline = [step for step in _base_.test_pipeline if step.type not in ('ResizeEdge', 'CenterCrop')]
 dataset = dict(_delete_=True, _scope_='mmpretrain', type='CustomDataset', data_root=data_root)
 train_dataloader = dict(
-    batch_size=128, num_workers=1, dataset=dict(data_prefix='train', pipeline=train_pipeline, **dataset)
+    batch_size=32, num_workers=1, dataset=dict(data_prefix='train', pipeline=train_pipeline, **dataset)
 )
 val_dataloader = dict(batch_size=250, num_workers=1, dataset=dict(data_prefix='val', pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader

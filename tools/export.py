@@ -1,0 +1,90 @@
+"""Write a trained model for ONNX Runtime, OpenVINO or ncnn, and check the written file against PyTorch."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from menet_mm.cli import add_trust_argument, run
+from menet_mm.datasets.shapes import draw
+from menet_mm.deploy import export
+from menet_mm.deploy.runner import RUNTIMES
+from menet_mm.errors import InputError
+from menet_mm.pictures import find_images, read_image
+
+SUFFIXES = {runtime: suffix for suffix, runtime in RUNTIMES.items()}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of a classifier or an SSD detector')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--to', required=True, choices=['onnx', 'openvino', 'ncnn'], help='kind of the model to write')
+    parser.add_argument('--out', required=True, type=Path, metavar='PATH', help='file ending in .onnx, .xml or .param')
+    parser.add_argument('--int8', action='store_true', help='quantize to 8 bit, with onnx and openvino')
+    parser.add_argument('--calib', metavar='DIR', help='pictures to calibrate --int8 on')
+    parser.add_argument('--calib-images', type=int, default=300, metavar='N', help='how many of them, evenly spread')
+    parser.add_argument(
+        '--images', metavar='DIR', help='pictures to compare with PyTorch on; generated ones by default'
+    )
+    parser.add_argument('--dynamic-batch', action='store_true', help='let the batch size vary, with onnx and openvino')
+    add_trust_argument(parser)
+    return parser.parse_args()
+
+
+def load_images(folder: str, limit: int) -> list[np.ndarray]:
+    """Read up to ``limit`` pictures of a folder, evenly spread over it."""
+    paths = list(find_images([folder])[0])
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
+    images = []
+    for path in chosen:
+        image, defect = read_image(path)
+        if defect:
+            raise InputError(f'{path} cannot be used ({defect}): take it out of {folder}')
+        images.append(image)
+    return images
+
+
+def main() -> None:
+    args = parse_args()
+    suffix = SUFFIXES[dict(onnx='onnxruntime').get(args.to, args.to)]
+    if args.out.suffix != suffix:
+        raise InputError(f'--out {args.out} must end in {suffix} for --to {args.to}')
+    if args.calib and not args.int8:
+        raise InputError('--calib is for --int8: give both or none')
+    if args.calib_images < 1:
+        raise InputError('--calib-images must be at least 1')
+    calibration = load_images(args.calib, args.calib_images) if args.calib else []
+    if args.images:
+        images = load_images(args.images, 20)
+    else:
+        rng = np.random.default_rng(0)
+        images = [draw(rng, held_out=True)[0] for _ in range(8)]
+    found = export(
+        args.config,
+        args.checkpoint,
+        args.out,
+        images,
+        int8=args.int8,
+        calibration=calibration,
+        dynamic_batch=args.dynamic_batch,
+        trust_checkpoint=args.trust_checkpoint,
+        progress=lambda line: print(f'{line} ...', flush=True),
+    )
+    names = [
+        path.name for path in sorted(args.out.parent.glob(f'{args.out.stem}.*')) if path.suffix in _written(suffix)
+    ]
+    size = args.out.with_suffix('.bin' if suffix != '.onnx' else '.onnx').stat().st_size / 1e6
+    boxes = f', boxes by {found.boxes:.3f} px' if found.boxes else ''
+    print(
+        f'{args.out}: {", ".join(names)}, {size:.1f} MB; scores differ from PyTorch by up to {found.scores:.1e}{boxes} '
+        f'on {len(images)} pictures'
+    )
+
+
+def _written(suffix: str) -> tuple[str, ...]:
+    return (suffix, '.json') if suffix == '.onnx' else (suffix, '.bin', '.json')
+
+
+if __name__ == '__main__':
+    run(main)
