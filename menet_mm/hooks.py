@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.check import check_images
@@ -105,11 +106,18 @@ class ChannelsLastHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Convert what the backbone takes from now on."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._handle = model.backbone.register_forward_pre_hook(_channels_last)
+        # An exported model has its own format.
+        self._handle = give_channels_last(model.backbone) if hasattr(model, 'backbone') else None
 
     def after_run(self, runner: Runner) -> None:
         """Leave the model as it was."""
-        self._handle.remove()
+        if self._handle:
+            self._handle.remove()
+
+
+def give_channels_last(backbone: nn.Module) -> RemovableHandle:
+    """Convert the images that a module takes, unless they are on a GPU; the handle's ``remove`` ends that."""
+    return backbone.register_forward_pre_hook(_channels_last)
 
 
 def _channels_last(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from menet_mm.cli import add_trust_argument, run
 from menet_mm.datasets.shapes import draw
 from menet_mm.deploy import export
-from menet_mm.deploy.runner import RUNTIMES
+from menet_mm.deploy.runner import RUNTIMES, description_path
 from menet_mm.errors import InputError
 from menet_mm.pictures import find_images, read_image
 
@@ -71,19 +71,14 @@ def main() -> None:
         trust_checkpoint=args.trust_checkpoint,
         progress=lambda line: print(f'{line} ...', flush=True),
     )
-    names = [
-        path.name for path in sorted(args.out.parent.glob(f'{args.out.stem}.*')) if path.suffix in _written(suffix)
-    ]
-    size = args.out.with_suffix('.bin' if suffix != '.onnx' else '.onnx').stat().st_size / 1e6
-    boxes = f', boxes by {found.boxes:.3f} px' if found.boxes else ''
+    weights = [] if suffix == '.onnx' else [args.out.with_suffix('.bin')]
+    files = [args.out, *weights, description_path(args.out)]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    boxes = f', boxes by {found.boxes:.1e} px' if found.boxes else ''
     print(
-        f'{args.out}: {", ".join(names)}, {size:.1f} MB; scores differ from PyTorch by up to {found.scores:.1e}{boxes} '
+        f'{", ".join(map(str, files))} ({size:.1f} MB); scores differ from PyTorch by up to {found.scores:.1e}{boxes} '
         f'on {len(images)} pictures'
     )
-
-
-def _written(suffix: str) -> tuple[str, ...]:
-    return (suffix, '.json') if suffix == '.onnx' else (suffix, '.bin', '.json')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
-"""Write docs/results.md from the CSV files in docs/results and from counts on the networks themselves."""
+"""Write docs/results.md and the tables of docs/deployment.md from the CSV files in docs/results and docs/benchmarks."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -99,6 +100,49 @@ def render() -> str:
     return '\n'.join(lines) + '\n'
 
 
+def benchmark_table(path: Path) -> str:
+    """A table of what tools/benchmark.py wrote, with what it was measured on."""
+    rows = pd.read_csv(path)
+    first = rows.iloc[0]
+    libraries = ', '.join(
+        f'{name} {first[name]}' for name in ('torch', 'onnxruntime', 'openvino', 'ncnn') if name in rows
+    )
+    machine = f'{first.cpu}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}'
+    if 'pipeline' in rows:
+        lines = ['| pipeline | images/s of a worker (lowest to highest round) | ratio |', '|---|---|---|']
+        lines += [
+            f'| {row.pipeline} | {row.images_per_second:.0f} ({row.low:.0f} to {row.high:.0f}) | {row.ratio:.2f} |'
+            for row in rows.itertuples()
+        ]
+        return '\n'.join([*lines, '', f'{machine}.'])
+    lines = [
+        '| network | of | runtime | form | ms (quartiles) | ratio | images/s | peak MB |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for row in rows.itertuples():
+        form = row.form if row.precision == 'fp32' else f'{row.form}, {row.precision}'
+        lines.append(
+            f'| {row.network} | {row.source} | {row.runtime} | {form} | {row.milliseconds:.2f} ({row.low:.2f} to {row.high:.2f}) '
+            f'| {row.ratio:.2f} | {row.images_per_second:.1f} | {row.peak_mb} |'
+        )
+    setting = (
+        f'batch {first.batch}, {first.threads} thread{"s" * (first.threads > 1)}, medians of {first.rounds} rounds'
+    )
+    return '\n'.join([*lines, '', f'{setting}; {machine}.'])
+
+
+def render_deployment() -> str:
+    """Content of docs/deployment.md with its tables made anew; they stand behind comments that name their files."""
+    page = (ROOT / 'docs/deployment.md').read_text()
+
+    def fill(found: re.Match) -> str:
+        return f'{found[1]}\n{benchmark_table(ROOT / "docs/benchmarks" / found[2])}\n<!-- end -->'
+
+    return re.sub(r'(<!-- table of (\S+) -->)\n.*?<!-- end -->', fill, page, flags=re.DOTALL)
+
+
 if __name__ == '__main__':
+    (ROOT / 'docs/deployment.md').write_text(render_deployment())
+    print('docs/deployment.md')
     (ROOT / 'docs/results.md').write_text(render())
     print('docs/results.md')

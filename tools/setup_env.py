@@ -107,7 +107,7 @@ class Environment:
         shutil.rmtree(build)
 
     def install_rest(self) -> None:
-        self.pip('install', '-q', '-c', str(CONSTRAINTS), '-e', f'{ROOT}[onedl,tools,test]')
+        self.pip('install', '-q', '-c', str(CONSTRAINTS), '-e', f'{ROOT}[onedl,tools,export,edge,test]')
         # Both builds of OpenCV arrive and overwrite each other, and the plain one needs libGL, which a server lacks.
         self.pip('install', '-q', '--no-deps', '--force-reinstall', pinned('opencv-python-headless'))
 

@@ -1,11 +1,13 @@
 """Evaluate a detector of MMDetection or a classifier of MMPretrain; the config says which."""
 
 import argparse
+from pathlib import Path
 
 import mmengine
 from mmengine.config import Config, ConfigDict
 
 from menet_mm.cli import add_trust_argument, run
+from menet_mm.deploy.runner import RUNTIMES
 from menet_mm.errors import InputError
 from menet_mm.launch import add_config_arguments, build_runner, check_checkpoint, check_data, load_config
 
@@ -13,7 +15,10 @@ from menet_mm.launch import add_config_arguments, build_runner, check_checkpoint
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or a model of tools/export.py')
+    parser.add_argument(
+        '--precision', choices=['fp32', 'bf16'], default='fp32', help='of an exported model (bf16: OpenVINO)'
+    )
     parser.add_argument(
         '--out', metavar='FILE', help='write predictions (.pkl), or metrics with --out-item metrics (.json)'
     )
@@ -60,17 +65,32 @@ def use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
 
 
+def use_exported(cfg: Config, args: argparse.Namespace) -> None:
+    """Put an exported model in the place of the config's."""
+    if args.amp or args.tta:
+        raise InputError(f'--amp and --tta are for checkpoints, but {args.checkpoint} is an exported model')
+    cfg.model = ConfigDict(type='menet_mm.ExportedModel', path=args.checkpoint, precision=args.precision)
+    cfg.pop('data_preprocessor', None)
+    cfg.load_from = None
+
+
 def main() -> None:
     args = parse_args()
     if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} must end in .pkl, or give --out-item metrics for a .json')
     cfg = load_config(args)
-    check_checkpoint(args.checkpoint, args.trust_checkpoint)
+    exported = Path(args.checkpoint).suffix in RUNTIMES
+    if exported:
+        use_exported(cfg, args)
+    elif args.precision != 'fp32':
+        raise InputError('--precision is for exported models; for checkpoints there is --amp, on a GPU')
+    else:
+        check_checkpoint(args.checkpoint, args.trust_checkpoint)
+        cfg.load_from = args.checkpoint
     if args.tta and (args.show or args.show_dir) and cfg.default_scope == 'mmpretrain':
         raise InputError(
             '--tta cannot draw: MMPretrain draws single views only; leave out --tta, or --show and --show-dir'
         )
-    cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:

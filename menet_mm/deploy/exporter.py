@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,13 +29,25 @@ from menet_mm.checkpoints import check_fit, read_checkpoint
 from menet_mm.errors import InputError
 
 from .rewrite import to_deploy
-from .runner import FORMAT, RUNTIMES, Runner, check_model_path
+from .runner import FORMAT, RUNTIMES, Runner, check_model_path, description_path
 
 #: ONNX Runtime runs AveragePool and others of opset 20 slower.
 OPSET = 18
 #: What an exported file may differ from PyTorch: logits relative to the largest, boxes in pixels, scores.
 TOLERANCE = {'onnxruntime': 1e-4, 'openvino': 1e-4, 'ncnn': 1e-3}
 BOX_TOLERANCE, SCORE_TOLERANCE = 0.1, 1e-3
+#: Settings of steps of a test pipeline that export knows, or that concern reading files or annotations alone.
+STEP_SETTINGS = {
+    'type',
+    '_scope_',
+    'scale',
+    'edge',
+    'keep_ratio',
+    'crop_size',
+    'backend',
+    'backend_args',
+    'clip_object_border',
+}
 
 
 class Difference(NamedTuple):
@@ -130,8 +143,8 @@ def export(
     Args:
         config: config file.
         checkpoint: file.
-        out: ``.onnx``, ``.xml`` (OpenVINO) or ``.param`` (ncnn); the ending chooses the runtime. A ``.json`` of the same
-            name is written beside it, see docs/deployment.md, and weights (``.bin``).
+        out: ``.onnx``, ``.xml`` (OpenVINO) or ``.param`` (ncnn); the ending chooses the runtime. A description
+            (its name and ``.json``, see docs/deployment.md) is written beside it, and weights (``.bin``).
         images: pictures to compare on, as ``cv2.imread`` gives them.
         int8: quantize to 8 bit with the runtime's own tool; the difference is measured, but no bound is set.
         calibration: pictures for that.
@@ -147,7 +160,14 @@ def export(
     """
     out = check_model_path(out)
     runtime = RUNTIMES[out.suffix]
+    if not images:
+        raise InputError('export needs at least one picture to compare on')
     _check_options(runtime, int8, calibration, dynamic_batch)
+    other = out.with_suffix({'.xml': '.param', '.param': '.xml'}.get(out.suffix, '.none'))
+    if other.exists():
+        raise InputError(
+            f'the weights of {out.name} and {other.name} would both be {out.stem}.bin: choose another --out'
+        )
     for path in (config, checkpoint):
         if not Path(path).is_file():
             raise InputError(f'no file {path}: export needs a config file and a checkpoint file')
@@ -155,16 +175,16 @@ def export(
     init_default_scope(cfg.get('default_scope'))
     with _quiet():
         model = MODELS.build(cfg.model).eval()
+    check_exportable(model)
     content = read_checkpoint(checkpoint, trust_checkpoint)
     check_fit(model, content)
     model.load_state_dict(content.get('state_dict', content))
     steps, size = preprocess_steps(cfg)
-    wrap = _wrapper(model, size)
     with _quiet():
         description = describe(cfg, model, steps, size, content, checkpoint)
-    reference = wrap(model)
+    reference = make_function(model, size)
     example = torch.rand(1, 3, *size)
-    form = wrap(to_deploy(model, runtime))
+    form = make_function(to_deploy(model, runtime), size)
     if isinstance(reference, RawDetections):
         description['nms']['anchors'] = reference.anchors
     description |= dict(
@@ -179,20 +199,21 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export') as folder:
         draft = Path(folder) / out.name
-        draft.with_suffix('.json').write_text(json.dumps(description, indent=1))
+        description_path(draft).write_text(json.dumps(description, indent=1))
         progress(f'writing {runtime} model')
         with _quiet():
-            _WRITERS[runtime](form, example, draft, dynamic_batch)
+            write_model(runtime, form, example, draft, dynamic_batch)
         if int8:
             progress(f'quantizing with {len(calibration)} pictures')
             batches = [_preprocessor(description)(image)[None] for image in calibration]
             with _quiet():
-                _QUANTIZERS[runtime](draft, batches)
+                quantize(runtime, draft, batches)
         progress(f'comparing with PyTorch on {len(images)} pictures')
         runner = Runner(draft)
         found = compare(runner, reference, images)
         allowed = TOLERANCE[runtime] if runner.description['task'] == 'classification' else SCORE_TOLERANCE
-        if not int8 and (found.scores > allowed or found.boxes > BOX_TOLERANCE):
+        holds = np.isfinite(found).all() if int8 else found.scores <= allowed and found.boxes <= BOX_TOLERANCE
+        if not holds:
             raise InputError(
                 f'the exported model differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes, '
                 f'more than {allowed:g} and {BOX_TOLERANCE}: nothing was written; please report it with config and versions'
@@ -212,19 +233,20 @@ def compare(runner: Runner, reference: nn.Module, images: Sequence[np.ndarray]) 
         images: pictures, as ``cv2.imread`` gives them.
     """
     scores = boxes = 0.0
+    # np.maximum keeps NaN, max may not.
     for image in images:
         batch = runner.preprocess(image)[None]
         with torch.inference_mode():
             wanted = reference(torch.from_numpy(batch))
         got = runner.infer(batch)
         if isinstance(wanted, Tensor):
-            scores = max(scores, float(np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max()))
+            scores = np.maximum(scores, np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item())
             continue
         wanted_boxes, wanted_scores = (value.numpy() for value in wanted)
-        scores = max(scores, float(np.abs(got[1] - wanted_scores).max()))
+        scores = np.maximum(scores, np.abs(got[1] - wanted_scores).max())
         counts = wanted_scores.max(-1) > runner.description['nms']['score_threshold']
-        boxes = max(boxes, float(np.abs(got[0] - wanted_boxes)[counts].max(initial=0.0)))
-    return Difference(scores, boxes)
+        boxes = np.maximum(boxes, np.abs(got[0] - wanted_boxes)[counts].max(initial=0.0))
+    return Difference(float(scores), float(boxes))
 
 
 def _check_options(runtime: str, int8: bool, calibration: Sequence[np.ndarray], dynamic_batch: bool) -> None:
@@ -240,14 +262,18 @@ def _check_options(runtime: str, int8: bool, calibration: Sequence[np.ndarray], 
             with _quiet():
                 import_module(name)
         except ModuleNotFoundError:
-            raise InputError(f"export needs {name}: run `pip install 'menet-mm[export]'`") from None
+            raise InputError(f"export needs {name}: run `pip install 'menet-mm[export,edge]'`") from None
 
 
-def _wrapper(model: nn.Module, size: tuple[int, int]) -> Callable[[nn.Module], nn.Module]:
-    """Choose what makes a function of one tensor out of the model."""
+def check_exportable(model: nn.Module) -> None:
+    """Check that export knows this kind of model.
+
+    Raises:
+        InputError: if it is neither a classifier nor an SSD detector of the usual kind.
+    """
     kind = type(model).__name__
     if kind == 'ImageClassifier':
-        return Logits
+        return
     head = type(getattr(model, 'bbox_head', None)).__name__
     if head != 'SSDHead':
         raise InputError(
@@ -259,7 +285,23 @@ def _wrapper(model: nn.Module, size: tuple[int, int]) -> Callable[[nn.Module], n
         raise InputError(
             'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
         )
-    return lambda detector: RawDetections(detector, size)
+    nms = model.test_cfg.nms
+    if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
+        raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
+
+
+def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
+    """Make a function of one tensor out of a classifier or an SSD detector.
+
+    Args:
+        model: the model, as built from a config or of :func:`to_deploy`.
+        size: (h, w) of the input.
+
+    Raises:
+        InputError: if it is of another kind.
+    """
+    check_exportable(model)
+    return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)
 
 
 def preprocess_steps(cfg: Config) -> tuple[list[dict], tuple[int, int]]:
@@ -274,6 +316,11 @@ def preprocess_steps(cfg: Config) -> tuple[list[dict], tuple[int, int]]:
     steps, size = [], None
     for step in cfg.test_dataloader.dataset.pipeline:
         kind = step['type'].rpartition('.')[2]
+        if kind in ('LoadImageFromFile', 'ResizeEdge', 'CenterCrop', 'Resize'):
+            bilinear = {'interpolation'} if step.get('interpolation') == 'bilinear' else set()
+            unknown = step.keys() - STEP_SETTINGS - bilinear
+            if unknown:
+                raise InputError(f'{kind} of the test pipeline has {", ".join(sorted(unknown))}: export cannot do that')
         backend = step.get('backend', 'cv2')
         if kind == 'ResizeEdge' and step.get('edge', 'short') == 'short':
             steps.append(dict(type=kind, scale=step['scale'], backend=backend))
@@ -297,6 +344,9 @@ def preprocess_steps(cfg: Config) -> tuple[list[dict], tuple[int, int]]:
             raise InputError('the test pipeline gives no fixed size: add CenterCrop, or Resize with keep_ratio=False')
         size = (crops[-1], crops[-1])
         steps.append(dict(type='Resize', scale=size, backend='cv2'))
+    divisor = cfg.model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
+    if size[0] % divisor or size[1] % divisor:
+        raise InputError(f'pictures of {size[1]} x {size[0]} would be padded to multiples of {divisor}: resize to some')
     return steps, size
 
 
@@ -334,6 +384,8 @@ def describe(
             score_threshold=test.score_thr,
             iou_threshold=test.nms.iou_threshold,
             pre=test.get('nms_pre', -1),
+            # Boxes without area are left out in any case.
+            min_size=max(0, test.get('min_bbox_size', 0)),
             max_per_image=test.max_per_img,
         )
     return description
@@ -376,7 +428,7 @@ def _write_onnx(form: nn.Module, example: Tensor, path: Path, dynamic_batch: boo
         (example,),
         path,
         input_names=['image'],
-        output_names=list(form.outputs),
+        output_names=list(getattr(form, 'outputs', ('output',))),
         opset_version=OPSET,
         dynamo=True,
         external_data=False,
@@ -394,11 +446,19 @@ def _write_openvino(form: nn.Module, example: Tensor, path: Path, dynamic_batch:
 
 
 def _write_ncnn(form: nn.Module, example: Tensor, path: Path, dynamic_batch: bool) -> None:
-    pnnx = import_module('pnnx')
+    converter = import_module('pnnx').EXEC_PATH
     with tempfile.TemporaryDirectory() as folder:
-        pnnx.export(form, str(Path(folder) / 'model.pt'), (example,), fp16=False)
-        for suffix in ('.param', '.bin'):
-            shutil.move(Path(folder) / f'model.ncnn{suffix}', path.with_suffix(suffix))
+        traced = Path(folder) / 'model.pt'
+        torch.jit.trace(form, example).save(traced)
+        shape = ','.join(map(str, example.shape))
+        done = subprocess.run(
+            [converter, traced.name, f'inputshape=[{shape}]', 'fp16=0'], cwd=folder, capture_output=True, text=True
+        )
+        written = {suffix: Path(folder) / f'model.ncnn{suffix}' for suffix in ('.param', '.bin')}
+        if done.returncode or not all(file.is_file() for file in written.values()):
+            raise RuntimeError(f'pnnx ended with status {done.returncode}: {done.stderr[-500:]}')
+        for suffix, file in written.items():
+            shutil.move(file, path.with_suffix(suffix))
 
 
 def _quantize_onnx(path: Path, batches: list[np.ndarray]) -> None:
@@ -432,5 +492,26 @@ def _quantize_openvino(path: Path, batches: list[np.ndarray]) -> None:
     folder.rmdir()
 
 
-_WRITERS = {'onnxruntime': _write_onnx, 'openvino': _write_openvino, 'ncnn': _write_ncnn}
-_QUANTIZERS = {'onnxruntime': _quantize_onnx, 'openvino': _quantize_openvino}
+def write_model(runtime: str, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
+    """Write a function of one tensor for a runtime, as 32-bit floats.
+
+    Args:
+        runtime: ``onnxruntime``, ``openvino`` or ``ncnn``.
+        function: such as :func:`make_function` returns; its ``outputs`` name the results, ``output`` if it has none.
+        example: an input of the size that the model will take.
+        path: file with the runtime's ending.
+        dynamic_batch: let the first dimension vary.
+    """
+    write = {'onnxruntime': _write_onnx, 'openvino': _write_openvino, 'ncnn': _write_ncnn}[runtime]
+    write(function, example, path, dynamic_batch)
+
+
+def quantize(runtime: str, path: Path, batches: list[np.ndarray]) -> None:
+    """Quantize a written model to 8 bit, in place, with the runtime's own tool.
+
+    Args:
+        runtime: ``onnxruntime`` or ``openvino``.
+        path: the model.
+        batches: inputs to calibrate on.
+    """
+    {'onnxruntime': _quantize_onnx, 'openvino': _quantize_openvino}[runtime](path, batches)

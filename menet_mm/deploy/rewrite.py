@@ -10,7 +10,7 @@ from math import ceil
 from typing import NamedTuple
 
 import torch
-from mmcv.cnn import fuse_conv_bn
+from mmcv.cnn import ConvAWS2d, ConvModule, ConvWS2d, fuse_conv_bn
 from torch import Tensor, nn
 
 from menet_mm.errors import InputError
@@ -43,7 +43,7 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
         be trained, and its tensors have other names and shapes than a checkpoint's.
 
     Raises:
-        InputError: if the target is unknown.
+        InputError: if the target is unknown, or the model has convolutions that standardize their weights.
 
     Example:
         >>> import torch
@@ -55,24 +55,35 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}")
+    if any(isinstance(module, ConvWS2d | ConvAWS2d) for module in model.modules()):
+        # mmcv would fold norm layers into weights that are standardized afterwards.
+        raise InputError('no inference form of convolutions that standardize their weights: use conv_cfg=None')
     model = fuse_conv_bn(copy.deepcopy(model).eval()).requires_grad_(False)
     if target == 'torch':
-        return model.to(memory_format=torch.channels_last)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+            elif type(module).__module__.startswith('mmcv.ops.'):
+                module.register_forward_pre_hook(_default_format)
     if target == 'onnxruntime':
         for module in list(model.modules()):
-            if isinstance(module, MENet):
-                _rearrange(module)
+            if isinstance(module, MENet) and _is_plain(module):
+                with module.stem[0].conv.weight.device:
+                    _rearrange(module)
             for name, child in module.named_children():
-                if isinstance(child, nn.Linear):
+                # torch's attention reads the weights of its layers past their forward.
+                if type(child) is nn.Linear and not type(module).__module__.startswith('torch.nn.modules.'):
                     setattr(module, name, TransposedLinear(child))
     return model
 
 
+def _default_format(module: nn.Module, args: tuple) -> tuple:
+    """For mmcv's own operators, such as RoIAlign: they take any memory for the default format's, and so compute nonsense."""
+    return tuple(value.contiguous() if isinstance(value, Tensor) else value for value in args)
+
+
 def _rearrange(backbone: MENet) -> None:
     """Rearrange a MENet or ShuffleNet for ONNX Runtime, in place."""
-    units = [unit for stage in backbone.stages for unit in stage]
-    if not all(unit.side is None or isinstance(unit.side, (MergingEvolution, SqueezeExcitation)) for unit in units):
-        return  # a side path of the user's own
     stem = backbone.stem[0].conv
     width = stem.out_channels
     # Otherwise the pooling behind it, of the largest maps, needs the plain layout. A padded channel stays zero.
@@ -84,10 +95,23 @@ def _rearrange(backbone: MENet) -> None:
             channels = stage[1].expand.out_channels
             # An identity that takes the blocked layout, which the residual sums of the stage then keep. Concat, in front of
             # it, keeps it only if all its parts are multiples of the block.
-            identity = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+            identity = nn.Conv2d(channels, channels, 1, groups=channels, bias=False).to(stem.weight)
             nn.init.ones_(identity.weight)
             stage[0] = nn.Sequential(stage[0], identity)
     backbone.requires_grad_(False)
+
+
+def _is_plain(backbone: MENet) -> bool:
+    """Tell whether a backbone has no unit, side path, convolution or norm layer that is not known here."""
+    units = [unit for stage in backbone.stages for unit in stage]
+    sides = [unit.side for unit in units if type(unit) is MEModule and unit.side is not None]
+    layers = [module for module in backbone.modules() if isinstance(module, ConvModule)]
+    return (
+        all(type(unit) is MEModule for unit in units)
+        # Not a subclass, either: it may do more with the channels, whose places change.
+        and all(type(side) in (MergingEvolution, SqueezeExcitation) for side in sides)
+        and all(type(layer.conv) is nn.Conv2d and isinstance(layer.norm, nn.Identity | None) for layer in layers)
+    )
 
 
 class TransposedLinear(nn.Module):
@@ -161,7 +185,8 @@ class BlockedUnit(nn.Module):
         self.register_buffer('order', order)
         self.expand = _resized(expand, inputs=Place(torch.arange(width), len(order) // groups))
         self.act = unit.act
-        self.pool = None if unit.pool is None else _average(self.compress.in_channels if padded_input else entering)
+        pooled = self.compress.in_channels if padded_input else entering
+        self.pool = None if unit.pool is None else _average(pooled, compress.weight)
         self.pooled_channels = entering
 
     def forward(self, x: Tensor) -> Tensor:
@@ -179,9 +204,9 @@ class BlockedUnit(nn.Module):
         return self.act(torch.cat((z, pooled), dim=1))
 
 
-def _average(channels: int) -> nn.Conv2d:
+def _average(channels: int, like: Tensor) -> nn.Conv2d:
     """The 3x3 average of stride 2 that counts its padding."""
-    conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False)
+    conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False).to(like)
     nn.init.constant_(conv.weight, 1 / 9)
     return conv
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TypedDict
@@ -54,8 +54,8 @@ class Runner:
     Needs NumPy, OpenCV, Pillow and the model's runtime; neither torch nor an MM library.
 
     Args:
-        path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. Its description, the ``.json`` of the same
-            name, and weights (``.bin``) must lie beside it.
+        path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. Its description (its name
+            and ``.json``) and weights (``.bin``) must lie beside it.
         threads: threads of the runtime; its default, usually one a core, if left out.
         precision: ``'fp32'``, or ``'bf16'`` on OpenVINO; int8 is a property of the file. OpenVINO's own default may be
             bf16, depending on the CPU.
@@ -82,13 +82,12 @@ class Runner:
         runtime = RUNTIMES[self.path.suffix]
         if precision not in ('fp32', 'bf16') or (precision == 'bf16' and runtime != 'openvino'):
             raise InputError(f"precision must be 'fp32', or 'bf16' on OpenVINO, but got {precision!r} for {self.path}")
-        backend = {'onnxruntime': _OnnxRuntime, 'openvino': _OpenVino, 'ncnn': _Ncnn}[runtime]
         try:
-            self._backend = backend(self.path, self.description, threads, precision)
+            self._backend = load_backend(self.path, self.description, threads, precision)
         except ModuleNotFoundError as error:
             raise InputError(f'{self.path} needs {error.name}: run `pip install {error.name}`') from None
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1]
+        except Exception as error:  # each runtime has exceptions of its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip('.')
             raise InputError(f'{self.path} cannot be loaded ({reason}): export it again') from None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
@@ -101,16 +100,19 @@ class Runner:
             (3, h, w), 32-bit floats.
 
         Raises:
-            InputError: if it is no such picture.
+            InputError: if it is no such picture, or smaller than what would be cropped from it.
         """
-        if image is None or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        array = isinstance(image, np.ndarray)
+        if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError(
                 'a picture must be an array (height, width, 3) of 8 bit, as cv2.imread returns it, '
-                f'but got {"None" if image is None else f"{image.dtype} {image.shape}"}'
+                f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
             )
         for step in self.description['preprocess']:
             image = _STEPS[step['type']](image, step)
         spec = self.description['input']
+        if image.shape[:2] != tuple(spec['shape'][2:]):
+            raise InputError(f'a picture is too small: at least {" x ".join(map(str, spec["shape"][2:]))} are needed')
         if spec['channel_order'] == 'RGB':
             image = image[..., ::-1]
         normal = (image.astype(np.float32) - np.float32(spec['mean'])) / np.float32(spec['std'])
@@ -163,11 +165,16 @@ class Runner:
         Raises:
             InputError: if one is no such picture.
         """
-        images = [images] if isinstance(images, np.ndarray) else list(images)
+        images = list(images) if isinstance(images, list | tuple) else [images]
         if not images:
             return []
         batch = np.stack([self.preprocess(image) for image in images])
         return self.postprocess(self.infer(batch), [image.shape[:2] for image in images], score_thr)
+
+
+def description_path(model: Path) -> Path:
+    """Where the description of a model lies: ``model.onnx.json``, since exports for several runtimes may share a folder."""
+    return model.with_name(f'{model.name}.json')
 
 
 def read_description(path: Path) -> dict:
@@ -176,7 +183,7 @@ def read_description(path: Path) -> dict:
     Raises:
         InputError: if it is missing or not of the form that this version reads.
     """
-    path = path.with_suffix('.json')
+    path = description_path(path)
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
@@ -233,7 +240,8 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: dict, score_thr: float
     Args:
         boxes: (A, 4), level after level.
         scores: (A, C).
-        nms: ``score_threshold``, ``iou_threshold``, ``pre`` (of a level), ``max_per_image``, ``anchors`` (of each level).
+        nms: ``score_threshold``, ``iou_threshold``, ``pre`` (of a level), ``min_size`` (in pixels; a box must be wider and
+            higher), ``max_per_image``, ``anchors`` (of each level).
         score_thr: takes the place of ``score_threshold``.
     """
     threshold = nms['score_threshold'] if score_thr is None else score_thr
@@ -247,6 +255,8 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: dict, score_thr: float
         start += count
     anchor, label = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
     found, values = boxes[anchor], scores[anchor, label]
+    large = (found[:, 2:] - found[:, :2] > nms['min_size']).all(1)
+    found, values, label = found[large], values[large], label[large]
     if len(found):
         corners = np.hstack([found[:, :2], found[:, 2:] - found[:, :2]]).astype(float)
         kept = cv2.dnn.NMSBoxesBatched(corners, values, label.astype(np.int32), threshold, nms['iou_threshold'])
@@ -254,6 +264,23 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: dict, score_thr: float
         kept = kept[np.argsort(-values[kept], kind='stable')][: nms['max_per_image']]
         found, values, label = found[kept], values[kept], label[kept]
     return Detections(boxes=found, scores=values, labels=label)
+
+
+def load_backend(
+    path: Path, description: dict, threads: int | None, precision: str
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Load a model into its runtime.
+
+    Args:
+        path: the model; its ending tells the runtime.
+        description: names of its ``input`` and ``outputs``; None for the latter means all, except in ncnn.
+        threads: as of :class:`Runner`, and so is precision.
+
+    Returns:
+        A function from a batch (N, 3, h, w) to the outputs.
+    """
+    backend = {'onnxruntime': _OnnxRuntime, 'openvino': _OpenVino, 'ncnn': _Ncnn}[RUNTIMES[path.suffix]]
+    return backend(path, description, threads, precision)
 
 
 class _OnnxRuntime:
@@ -282,8 +309,9 @@ class _OpenVino:
         }
         if threads:
             properties['INFERENCE_NUM_THREADS'] = threads
-        self._request = core.compile_model(str(path), 'CPU', properties).create_infer_request()
-        self._outputs = description['outputs']
+        model = core.compile_model(str(path), 'CPU', properties)
+        self._request = model.create_infer_request()
+        self._outputs = description['outputs'] or [output.any_name for output in model.outputs]
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         self._request.infer([batch])

@@ -254,13 +254,18 @@ class MEModule(BaseModule):
         self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
         # torch's default counts the padding, and so do the authors.
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
-        self.act = MODELS.build(act_cfg)
+        # In place, as mmcv's ConvModule does it: nothing else needs what it rectifies.
+        in_place = dict(inplace=True) if act_cfg['type'] in ('ReLU', 'ReLU6', 'LeakyReLU') else {}
+        self.act = MODELS.build({**in_place, **act_cfg})
 
     def _forward(self, x: Tensor) -> Tensor:
         y = channel_shuffle(self.compress(x), self.groups)
         d = self.depthwise(y)
         z = self.expand(d if self.side is None else self.side.fuse(d, y))
-        z = z + x if self.pool is None else torch.cat((z, self.pool(x)), dim=1)
+        if self.pool is None:
+            z += x
+        else:
+            z = torch.cat((z, self.pool(x)), dim=1)
         return self.act(z)
 
     def forward(self, x: Tensor) -> Tensor:

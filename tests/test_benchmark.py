@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from menet_mm import InputError
-from menet_mm.bench_data import MMDET_SSD_PIPELINE, measure_pipelines
+from menet_mm.benchmark import MMDET_SSD_PIPELINE, measure_pipelines
 
 LOADING = MMDET_SSD_PIPELINE[:2]
 
