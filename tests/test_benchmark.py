@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 
 from menet_mm import InputError
-from menet_mm.benchmark import MMDET_SSD_PIPELINE, measure_pipelines
+from menet_mm.benchmark import MMDET_SSD_PIPELINE, measure_pipelines, race
+from menet_mm.benchmark_worker import Contestant
 
 LOADING = MMDET_SSD_PIPELINE[:2]
 
@@ -59,3 +60,33 @@ def test_bad_input_ends_in_a_sentence(shapes, changes, message):
     good = dict(pipelines=dict(loading=LOADING), dataset_cfg=dataset_of(shapes), images=1, rounds=1)
     with pytest.raises(InputError, match=message):
         measure_pipelines(**{**good, **changes})
+
+
+def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
+    contestants = [
+        Contestant('mobilenet025_in1k', 'pytorchcv', 'torch', 'plain'),
+        Contestant('mobilenet025_in1k', 'menet_mm', 'onnxruntime', 'deploy', threads=2),
+        Contestant('mobilenet025_in1k', 'menet_mm', 'torch', 'default', batch=2, training=True),
+    ]
+    lines = []
+    rows = race(contestants, tmp_path, rounds=2, progress=lines.append)
+    assert rows.form.tolist() == ['plain', 'deploy', 'default']
+    assert rows.ratio[0] == 1
+    assert (rows.low <= rows.milliseconds).all()
+    assert (rows.milliseconds <= rows.high).all()
+    assert rows.images_per_second[2] == pytest.approx(2000 / rows.milliseconds[2], rel=0.01)
+    assert rows.peak_mb[1] < 0.7 * rows.peak_mb[0]
+    assert lines[-1] == 'round 2 of 2'
+    (model,) = tmp_path.rglob('*.onnx')
+    before = model.stat().st_mtime_ns
+    race(contestants[1:2], tmp_path, rounds=1)
+    assert model.stat().st_mtime_ns == before  # used again
+
+
+def test_a_contestant_that_cannot_run_is_named(tmp_path):
+    with pytest.raises(InputError, match='no config menet999'):
+        race([Contestant('menet999', 'menet_mm', 'torch', 'plain')], tmp_path, rounds=1)
+    with pytest.raises(InputError, match='menet108_in1k menet_mm onnxruntime plain int8'):
+        (tmp_path / 'onnxruntime').mkdir()
+        (tmp_path / 'onnxruntime/menet108_in1k-menet_mm-plain-b1-int8.onnx').write_text('damaged')
+        race([Contestant('menet108_in1k', 'menet_mm', 'onnxruntime', 'plain', 'int8')], tmp_path, rounds=1)

@@ -1,4 +1,4 @@
-"""What InputCheckHook lets pass, and what it stops; the whole command lines are tested in tests/tools."""
+"""What InputCheckHook lets pass, and what it stops; ChannelsLastHook; the whole command lines are tested in tests/tools."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.hooks import InputCheckHook
+from menet_mm.hooks import ChannelsLastHook, InputCheckHook
 
 
 def runner_of(model, *, training=False, resume=False):
@@ -47,3 +47,28 @@ def test_fine_tuning_takes_a_part_but_not_nothing():
     load(model, {'weight': torch.zeros(4, 3, 1, 1), 'head': torch.zeros(9)}, training=True)
     with pytest.raises(InputError, match='2 tensors are missing'):
         load(model, {'head': torch.zeros(9)}, training=True)
+
+
+def test_channels_last_reaches_the_backbone_during_a_run_alone():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.backbone(x)
+
+    model, formats = Model(), []
+    model.backbone.register_forward_hook(
+        lambda module, args, out: formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    runner = SimpleNamespace(model=model)
+    hook = ChannelsLastHook()
+    image = torch.rand(2, 3, 8, 8)
+    before = model(image)
+    hook.before_run(runner)
+    during = model(image)
+    hook.after_run(runner)
+    model(image)
+    assert formats == [False, True, False]
+    torch.testing.assert_close(during, before)
