@@ -31,8 +31,8 @@ from menet_mm.datasets.check import check_annotations, leaf_configs
 from menet_mm.deploy.exporter import make_function, preprocess_steps, quantize, write_model
 from menet_mm.deploy.rewrite import to_deploy
 from menet_mm.errors import InputError
-from menet_mm.hooks import give_channels_last
 from menet_mm.launch import keep_memory
+from menet_mm.memory_format import give_channels_last
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -192,7 +192,7 @@ def _training_step(contestant: Contestant, function: nn.Module, image: Tensor) -
     if contestant.form not in ('plain', 'channels_last'):
         keep_memory()
     if contestant.form not in ('plain', 'keep_memory'):
-        give_channels_last(function.model.backbone)
+        give_channels_last(function.model)
     if contestant.form == 'compiled':
         function = torch.compile(function)
     labels = torch.randint(0, 1000, (len(image),))
@@ -290,13 +290,13 @@ def _exported(contestant: Contestant, folder: Path) -> Path:
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
-    """Plot milliseconds of each network, one thread and one picture, by runtime and form."""
-    chosen = rows[(rows.threads == 1) & (rows.batch == 1)].copy()
+    """Plot milliseconds of each network by runtime and form; the rows must be of one race."""
+    chosen = rows.copy()
     chosen['way'] = chosen.source + ', ' + chosen.runtime + ', ' + chosen.form + ', ' + chosen.precision
     table = chosen.pivot_table(index='way', columns='network', values='milliseconds', sort=False).iloc[::-1]
     fig, axis = plt.subplots(figsize=(9, 1 + 0.18 * table.size), layout='constrained')
     table.plot.barh(ax=axis, width=0.8)
-    axis.set(xlabel='ms a picture, one thread', ylabel='')
+    axis.set(xlabel=f'ms, batch {rows.batch[0]}, threads {rows.threads[0]}', ylabel='')
     axis.grid(axis='x', alpha=0.3)
     fig.savefig(path, dpi=110)
     plt.close(fig)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
 from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.check import check_images
 from menet_mm.errors import InputError
+from menet_mm.memory_format import give_channels_last
 from menet_mm.registry import HOOKS
 
 
@@ -99,27 +98,16 @@ class InputCheckHook(Hook):
 class ChannelsLastHook(Hook):
     """Give images to the backbone in the channels_last memory format where that is faster: on a CPU.
 
-    Layers keep the format that they get, so the weights stay as they are. The function is the same up to the order of
-    summation. docs/deployment.md shows what it gains.
+    The function is the same up to the order of summation; see :mod:`menet_mm.memory_format`.
     """
 
     def before_run(self, runner: Runner) -> None:
         """Convert what the backbone takes from now on."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        # An exported model has its own format.
-        self._handle = give_channels_last(model.backbone) if hasattr(model, 'backbone') else None
+        # An exported model has no backbone and its own format.
+        self._handles = give_channels_last(model) if hasattr(model, 'backbone') else []
 
     def after_run(self, runner: Runner) -> None:
         """Leave the model as it was."""
-        if self._handle:
-            self._handle.remove()
-
-
-def give_channels_last(backbone: nn.Module) -> RemovableHandle:
-    """Convert the images that a module takes, unless they are on a GPU; the handle's ``remove`` ends that."""
-    return backbone.register_forward_pre_hook(_channels_last)
-
-
-def _channels_last(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    image, *others = args
-    return (image if image.is_cuda else image.contiguous(memory_format=torch.channels_last), *others)
+        for handle in self._handles:
+            handle.remove()

@@ -86,7 +86,8 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
 def test_a_contestant_that_cannot_run_is_named(tmp_path):
     with pytest.raises(InputError, match='no config menet999'):
         race([Contestant('menet999', 'menet_mm', 'torch', 'plain')], tmp_path, rounds=1)
+    damaged = tmp_path / 'onnxruntime/menet108_in1k-menet_mm-plain-b1-int8.onnx'
+    damaged.parent.mkdir()
+    damaged.write_text('no model')
     with pytest.raises(InputError, match='menet108_in1k menet_mm onnxruntime plain int8'):
-        (tmp_path / 'onnxruntime').mkdir()
-        (tmp_path / 'onnxruntime/menet108_in1k-menet_mm-plain-b1-int8.onnx').write_text('damaged')
         race([Contestant('menet108_in1k', 'menet_mm', 'onnxruntime', 'plain', 'int8')], tmp_path, rounds=1)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmcv.ops import RoIAlign
 from torch import nn
 
 from menet_mm import InputError
@@ -72,3 +73,22 @@ def test_channels_last_reaches_the_backbone_during_a_run_alone():
     model(image)
     assert formats == [False, True, False]
     torch.testing.assert_close(during, before)
+
+
+def test_mmcvs_operators_get_the_format_that_they_know():
+    """RoIAlign reads the memory of a channels_last map as if it had the default format."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Conv2d(3, 4, 3)
+            self.pool = RoIAlign((2, 2))
+
+        def forward(self, x):
+            return self.pool(self.backbone(x), torch.tensor([[0.0, 1.0, 1.0, 5.0, 5.0]]))
+
+    model, hook = Model(), ChannelsLastHook()
+    image = torch.rand(1, 3, 9, 9)
+    expected = model(image)
+    hook.before_run(SimpleNamespace(model=model))
+    torch.testing.assert_close(model(image), expected)

@@ -29,7 +29,7 @@ from menet_mm.checkpoints import check_fit, read_checkpoint
 from menet_mm.errors import InputError
 
 from .rewrite import to_deploy
-from .runner import FORMAT, RUNTIMES, Runner, check_model_path, description_path
+from .runner import FORMAT, RUNTIMES, Runner, check_model_path, description_path, preprocess
 
 #: ONNX Runtime runs AveragePool and others of opset 20 slower.
 OPSET = 18
@@ -205,7 +205,7 @@ def export(
             write_model(runtime, form, example, draft, dynamic_batch)
         if int8:
             progress(f'quantizing with {len(calibration)} pictures')
-            batches = [_preprocessor(description)(image)[None] for image in calibration]
+            batches = [preprocess(image, description)[None] for image in calibration]
             with _quiet():
                 quantize(runtime, draft, batches)
         progress(f'comparing with PyTorch on {len(images)} pictures')
@@ -389,12 +389,6 @@ def describe(
             max_per_image=test.max_per_img,
         )
     return description
-
-
-def _preprocessor(description: dict) -> Callable[[np.ndarray], np.ndarray]:
-    runner = Runner.__new__(Runner)
-    runner.description = description
-    return runner.preprocess
 
 
 def _versions(runtime: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ What was tried, what it gained and what did not pay is in docs/deployment.md.
 from __future__ import annotations
 
 import copy
-from math import ceil
+from math import ceil, gcd
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from mmcv.cnn import ConvAWS2d, ConvModule, ConvWS2d, fuse_conv_bn
 from torch import Tensor, nn
 
 from menet_mm.errors import InputError
+from menet_mm.memory_format import guard_operators
 from menet_mm.models import MEModule, MENet, MergingEvolution, SqueezeExcitation
 
 #: Runtimes that have an inference form.
@@ -63,8 +64,7 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
-            elif type(module).__module__.startswith('mmcv.ops.'):
-                module.register_forward_pre_hook(_default_format)
+        guard_operators(model)
     if target == 'onnxruntime':
         for module in list(model.modules()):
             if isinstance(module, MENet) and _is_plain(module):
@@ -74,12 +74,9 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
                 # torch's attention reads the weights of its layers past their forward.
                 if type(child) is nn.Linear and not type(module).__module__.startswith('torch.nn.modules.'):
                     setattr(module, name, TransposedLinear(child))
+                elif isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
+                    setattr(module, name, GlobalAverage())
     return model
-
-
-def _default_format(module: nn.Module, args: tuple) -> tuple:
-    """For mmcv's own operators, such as RoIAlign: they take any memory for the default format's, and so compute nonsense."""
-    return tuple(value.contiguous() if isinstance(value, Tensor) else value for value in args)
 
 
 def _rearrange(backbone: MENet) -> None:
@@ -132,6 +129,14 @@ class TransposedLinear(nn.Module):
         return x if self.bias is None else x + self.bias
 
 
+class GlobalAverage(nn.Module):
+    """The average of each channel, as a pooling, which has a blocked kernel; torch's exporter would write ReduceMean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return nn.functional.avg_pool2d(x, x.shape[-2:])
+
+
 class Place(NamedTuple):
     """Where channels go in a wider tensor, whose other channels are zero."""
 
@@ -166,7 +171,8 @@ class BlockedUnit(nn.Module):
             and expand.out_channels // groups % BLOCK == 0
             and _up(width, BLOCK) <= MAX_WIDENING * width
         )
-        padded = _up(width, BLOCK if self.blocked else DEPTHWISE_BLOCK)
+        # The depthwise convolution asks for a multiple over all groups, not in each.
+        padded = _up(width, BLOCK if self.blocked else DEPTHWISE_BLOCK // gcd(groups, DEPTHWISE_BLOCK))
         bottleneck = groups * padded
         place = torch.arange(bottleneck).view(groups, padded)[:, :width].reshape(-1)
         # A shuffle moves channel i * width + j to j * groups + i.
@@ -193,7 +199,9 @@ class BlockedUnit(nn.Module):
         """(N, C_in, H, W) -> (N, C_out, H', W'), as :meth:`MEModule.forward`."""
         y = self.act(self.compress(x))
         d = self.depthwise(y)
-        z = self.expand((d if self.side is None else self.side.fuse(d, y))[:, self.order])
+        gated = d if self.side is None else self.side.fuse(d, y)
+        # Not by index: torch's exporter would write GatherND between two Transposes instead of Gather.
+        z = self.expand(gated.index_select(1, self.order))
         if self.pool is None:
             return self.act(z + x)
         pooled = self.pool(x)

@@ -91,32 +91,8 @@ class Runner:
             raise InputError(f'{self.path} cannot be loaded ({reason}): export it again') from None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """Bring a picture into the model's form, as the test pipeline of its config does.
-
-        Args:
-            image: (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it.
-
-        Returns:
-            (3, h, w), 32-bit floats.
-
-        Raises:
-            InputError: if it is no such picture, or smaller than what would be cropped from it.
-        """
-        array = isinstance(image, np.ndarray)
-        if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise InputError(
-                'a picture must be an array (height, width, 3) of 8 bit, as cv2.imread returns it, '
-                f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
-            )
-        for step in self.description['preprocess']:
-            image = _STEPS[step['type']](image, step)
-        spec = self.description['input']
-        if image.shape[:2] != tuple(spec['shape'][2:]):
-            raise InputError(f'a picture is too small: at least {" x ".join(map(str, spec["shape"][2:]))} are needed')
-        if spec['channel_order'] == 'RGB':
-            image = image[..., ::-1]
-        normal = (image.astype(np.float32) - np.float32(spec['mean'])) / np.float32(spec['std'])
-        return np.ascontiguousarray(normal.transpose(2, 0, 1))
+        """Bring a picture into the model's form, see :func:`preprocess`."""
+        return preprocess(image, self.description)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
         """Run the network alone.
@@ -194,6 +170,36 @@ def read_description(path: Path) -> dict:
     if not isinstance(content, dict) or content.get('format') != FORMAT or not needed <= content.keys():
         raise InputError(f'{path} is no description of an exported model of format {FORMAT}: export it again')
     return content
+
+
+def preprocess(image: np.ndarray, description: dict) -> np.ndarray:
+    """Bring a picture into the model's form, as the test pipeline of its config does.
+
+    Args:
+        image: (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it.
+        description: of the model.
+
+    Returns:
+        (3, h, w), 32-bit floats.
+
+    Raises:
+        InputError: if it is no such picture, or smaller than what would be cropped from it.
+    """
+    array = isinstance(image, np.ndarray)
+    if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(
+            'a picture must be an array (height, width, 3) of 8 bit, as cv2.imread returns it, '
+            f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
+        )
+    for step in description['preprocess']:
+        image = _STEPS[step['type']](image, step)
+    spec = description['input']
+    if image.shape[:2] != tuple(spec['shape'][2:]):
+        raise InputError(f'a picture is too small: at least {" x ".join(map(str, spec["shape"][2:]))} are needed')
+    if spec['channel_order'] == 'RGB':
+        image = image[..., ::-1]
+    normal = (image.astype(np.float32) - np.float32(spec['mean'])) / np.float32(spec['std'])
+    return np.ascontiguousarray(normal.transpose(2, 0, 1))
 
 
 def _resize(image: np.ndarray, size: tuple[int, int], backend: str) -> np.ndarray:
