@@ -11,7 +11,12 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='menet_mm', locations=['menet_mm.models'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='menet_mm',
+    locations=['menet_mm.models', 'menet_mm.deploy.exported'],
+)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='menet_mm', locations=['menet_mm.hooks'])
 TRANSFORMS = Registry(
     'transform',

@@ -22,6 +22,7 @@ def register_all_modules(init_default_scope: bool = False) -> None:
         if find_spec(library):
             import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
     import_module('menet_mm.models')
+    import_module('menet_mm.deploy.exported')
     import_module('menet_mm.hooks')
     if find_spec('mmdet'):
         import_module('menet_mm.datasets.transforms')

@@ -1,6 +1,5 @@
 from importlib.util import find_spec
 
-from .exported import ExportedModel
 from .me_module import MEModule, MergingEvolution, SqueezeExcitation
 from .me_plugin import MEPlugin
 from .menet import MENet
@@ -8,7 +7,6 @@ from .mobilenet_v1 import MobileNetV1
 from .shufflenet_v1 import ShuffleNetV1
 
 __all__ = [
-    'ExportedModel',
     'MEModule',
     'MENet',
     'MEPlugin',

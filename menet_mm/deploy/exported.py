@@ -7,9 +7,10 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData
 
-from menet_mm.deploy import Runner
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
+
+from .runner import Runner
 
 
 @MODELS.register_module()
