@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def inference(args: argparse.Namespace) -> list[Contestant]:
-    """Every form of every network in every runtime and precision; one alike in all of them is left out."""
+    """Every network as it is and in our form, in every runtime and precision that the runtime has."""
     found = []
     for network in args.networks:
 

@@ -201,6 +201,20 @@ def test_authors_classifier_gives_the_reference_figures(exported, sample):
     assert runner(sample.images[0])[0]['scores'] == pytest.approx(found[0]['scores'], abs=1e-6)
 
 
+def test_the_test_script_measures_an_exported_model(tool, exported, shared, metric, shapes):
+    data = 'test_dataloader.dataset'
+    sample = f'{shared}/data/ilsvrc_sample'
+    options = (f'{data}.data_root={sample}', f'{data}.ann_file=val.txt', f'{data}.data_prefix=images', f'{data}.split=')
+    log = tool('test.py', CLASSIFIER, exported.classifier, '--cfg-options', *options).stdout
+    assert metric(log, 'accuracy/top1') == pytest.approx(100 * 157 / 250, abs=1e-4)
+    other = ('--cfg-options', f'{data}.data_root={shapes}/')
+    said = tool('test.py', 'configs/ssd_menet228_shapes.py', exported.detector, *other, ok=False).stdout
+    assert 'the data set has 4 classes' in said
+    assert 'Traceback' not in said
+    said = tool('test.py', CLASSIFIER, exported.classifier, '--tta', ok=False).stdout
+    assert 'is an exported model' in said
+
+
 def test_pictures_of_any_size_are_prepared_as_in_training(exported, photographs, tmp_path):
     # Besides the photographs, parts of one: enlarged, as large as the network's input, and with an odd margin to crop.
     whole = cv2.imread(str(photographs[0]))
