@@ -1,7 +1,7 @@
 _base_ = [
     '_base_/models/menet228_classifier.py',
     '_base_/datasets/tiny_imagenet_100.py',
-    '_base_/schedules/tiny_24e.py',
+    '_base_/schedules/tiny_15e.py',
     '_base_/runtime_mmpretrain.py',
 ]
 # The networks as they are: of 64 px, a stride of 32 leaves a 2x2 map.

@@ -1,11 +1,11 @@
 title = 'learning rates for the study tiny_imagenet_100: one seed, a third of the epochs'
 metric = 'accuracy/top1'
 seeds = [0]
-reference = 'menet108_lr0.05'
+reference = 'menet108_lr0.2'
 networks = ('mobilenet025', 'shufflenet050', 'menet108')
-options = {'train_cfg.max_epochs': 8, 'train_cfg.val_interval': 8, 'param_scheduler.1.end': 8}
+options = {'train_cfg.max_epochs': 5, 'train_cfg.val_interval': 5, 'param_scheduler.1.end': 5}
 models = {
     f'{network}_lr{lr}': dict(config=f'configs/{network}_tiny100.py', options={'optim_wrapper.optimizer.lr': lr})
     for network in networks
-    for lr in (0.025, 0.05, 0.1)
+    for lr in (0.1, 0.2, 0.4)
 }

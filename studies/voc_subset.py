@@ -7,7 +7,7 @@ seeds = [0, 1, 2]
 reference = 'menet108'
 epochs = 12
 options = {
-    'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_24.pth',
+    'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_15.pth',
     # A stem is one convolution in MENet and ShuffleNet, but seven in MobileNet.
     'model.backbone.frozen_stages': -1,
     'train_dataloader.batch_size': 24,

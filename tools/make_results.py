@@ -19,6 +19,12 @@ SECTIONS = [
     ('tiny_imagenet_100', 'Study (a)', ['menet108', *RIVALS], RIVALS),
     ('voc_subset', 'Study (b)', ['menet108', *RIVALS], RIVALS),
     (
+        'tiny_imagenet_100_lr',
+        'Learning rates',
+        [f'{network}_lr{rate}' for network in ('menet108', *RIVALS) for rate in (0.1, 0.2, 0.4)],
+        [],
+    ),
+    (
         'tiny_imagenet_100',
         'Ablation',
         ['menet108', 'no_side_path', 'no_3x3', 'addition', 'squeeze_excitation', 'k4', 'k12', 'k16', 'k24'],
