@@ -1,7 +1,7 @@
-title = 'learning rates for the study tiny_imagenet_100: one seed, a third of the epochs'
+title = 'one seed, a third of the epochs, for the study tiny_imagenet_100'
 metric = 'accuracy/top1'
 seeds = [0]
-reference = 'menet108_lr0.2'
+reference = 'menet108_lr0.1'
 networks = ('mobilenet025', 'shufflenet050', 'menet108')
 options = {'train_cfg.max_epochs': 5, 'train_cfg.val_interval': 5, 'param_scheduler.1.end': 5}
 models = {

@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('study', help='study file, such as studies/tiny_imagenet_100.py')
     parser.add_argument('--jobs', type=int, default=1, help='how many jobs run at once')
     parser.add_argument('--threads', type=int, help='threads of each job; the cores shared out by default')
+    parser.add_argument('--models', nargs='+', metavar='MODEL', help='run only these models of the study')
     parser.add_argument('--limit', type=int, help='stop after this many jobs')
     parser.add_argument('--results', type=Path, default=Path('docs/results'), help='folder of the CSV, table and plot')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/studies'), help='folder of the trainings')
@@ -183,7 +184,8 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
     """Run what is missing, with one bar over all and one for each job that runs."""
     results = studies.read_results(csv)
     studies.check_rows(study, results)
-    waiting = list(studies.pending(study, results))[: args.limit]
+    chosen = args.models or {job.model for job in study.jobs}
+    waiting = [job for job in studies.pending(study, results) if job.model in chosen][: args.limit]
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
     columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     running: dict[Running, int] = {}
@@ -225,6 +227,10 @@ def main() -> None:
     if min(args.jobs, args.threads or 1, args.limit or 1) < 1:
         raise InputError('--jobs, --threads and --limit must be at least 1')
     study = studies.Study.load(args.study, args.work_dir)
+    names = dict.fromkeys(job.model for job in study.jobs)
+    for model in args.models or ():
+        if model not in names:
+            raise InputError(f"{args.study} has no model '{model}': choose of {', '.join(names)}")
     csv = args.results / f'{study.name}.csv'
     if not args.report_only:
         run_jobs(study, args, csv)

@@ -60,8 +60,10 @@ def test_a_killed_study_goes_on(study, tmp_path):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
 
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, 'COLUMNS': '200'})
-    assert done.returncode == 0, done.stdout + done.stderr
+    for models, names in ((['--models', 'menet'], ['menet']), ([], ['menet', 'no_side_path'])):
+        done = subprocess.run([*command, *models], capture_output=True, text=True, env={**os.environ, 'COLUMNS': '200'})
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert pd.read_csv(tmp_path / 'results/small.csv').model.tolist() == names
     assert 'resumed epoch: ' in (first / 'output.log').read_text()
     rows = pd.read_csv(tmp_path / 'results/small.csv').set_index('model')
     assert rows.index.tolist() == ['menet', 'no_side_path']
@@ -85,3 +87,5 @@ def test_wrong_arguments_are_explained(tool, study, tmp_path):
     assert 'error: no study' in tool('compare.py', tmp_path / 'none.py', ok=False).stdout
     assert 'has no results: run' in tool('compare.py', study, *results, '--report-only', ok=False).stdout
     assert '--jobs, --threads and --limit must be at least 1' in tool('compare.py', study, '--jobs', 0, ok=False).stdout
+    unknown = tool('compare.py', study, '--models', 'menet', 'other', ok=False).stdout
+    assert "has no model 'other': choose of menet, no_side_path" in unknown
