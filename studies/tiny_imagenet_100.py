@@ -16,8 +16,6 @@ models = dict(
     no_side_path=dict(config=menet, options={side: None, **rate}, seeds=[0, 1]),
     no_3x3=dict(config=menet, options={f'{side}.conv': False, **rate}, seeds=[0, 1]),
     addition=dict(config=menet, options={f'{side}.fusion': 'add', **rate}, seeds=[0, 1]),
-    squeeze_excitation=dict(
-        config=menet, options={f'{side}.type': 'menet_mm.SqueezeExcitation', **rate}, seeds=[0, 1]
-    ),
+    squeeze_excitation=dict(config=menet, options={f'{side}.type': 'menet_mm.SqueezeExcitation', **rate}, seeds=[0, 1]),
     **{f'k{k}': dict(config=menet, options={f'{side}.side_channels': k, **rate}, seeds=[0]) for k in (4, 12, 16, 24)},
 )
