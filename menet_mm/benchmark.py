@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 
 import cv2
 import matplotlib
@@ -38,8 +38,6 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 LIBRARIES = ('torch', 'onnxruntime', 'openvino', 'ncnn', 'nncf', 'pytorchcv')
-#: Seconds between turns: the idle threads of some runtimes (OpenMP's in ncnn, for 20 ms) spin on after a run.
-PAUSE = 0.05
 ENDINGS = {'onnxruntime': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 
 
@@ -79,7 +77,6 @@ def race(
         for i in range(rounds + 1):
             progress(f'round {i} of {rounds}')
             for k, worker in enumerate(workers):
-                sleep(PAUSE)
                 seconds[i, k] = worker.ask('measure')
         peaks = [round(worker.ask('peak')) for worker in workers]
     finally:

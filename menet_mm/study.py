@@ -231,21 +231,17 @@ def plot(summary: pd.DataFrame, path: Path, ylabel: str, paper: dict[str, tuple[
     )
     for row in summary.itertuples():
         error = None if row.interval != row.interval else row.interval
-        _point(axes[0, 0], row.model, row.mmacs, row.mean, yerr=error, marker='o', capsize=3)
+        axes[0, 0].errorbar(row.mmacs, row.mean, yerr=error, fmt='o', capsize=3, label=row.model)
     axes[0, 0].set(xlabel='MMACs (convolutions and linear layer)', ylabel=ylabel, title='measured')
     for name, (mflops, top1) in (paper or {}).items():
-        _point(axes[0, 1], name, mflops, top1, marker='x', color='gray')
+        axes[0, 1].plot(mflops, top1, 'x', label=name)
         axes[0, 1].set(xlabel="the paper's MFLOPs", ylabel='ILSVRC top-1, %', title="the paper's figures")
     for axis in axes.flat:
         axis.grid(alpha=0.3)
         axis.margins(x=0.2)
+        axis.legend(fontsize=8, ncols=3, loc='upper center', bbox_to_anchor=(0.5, -0.15))
     fig.savefig(path, dpi=120)
     plt.close(fig)
-
-
-def _point(axis: plt.Axes, name: str, x: float, y: float, **style: object) -> None:
-    axis.errorbar(x, y, linestyle='none', **style)
-    axis.annotate(name, (x, y), xytext=(5, 4), textcoords='offset points', fontsize=8)
 
 
 def read_paper(path: Path) -> dict[str, tuple[float, float]]:
