@@ -28,8 +28,10 @@ from torch import Tensor, nn
 import menet_mm
 from menet_mm.benchmark_worker import ANSWER, Contestant
 from menet_mm.datasets.check import check_annotations, leaf_configs
-from menet_mm.deploy.exporter import make_function, preprocess_steps, quantize, write_model
+from menet_mm.deploy.exporter import preprocess_steps
+from menet_mm.deploy.functions import make_function
 from menet_mm.deploy.rewrite import to_deploy
+from menet_mm.deploy.writers import quantize, write_model
 from menet_mm.errors import InputError
 from menet_mm.launch import keep_memory
 from menet_mm.memory_format import give_channels_last

@@ -19,6 +19,8 @@ from menet_mm.errors import InputError
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
+SEEN = 'as in the paper'
+
 
 @dataclass(frozen=True)
 class Job:
@@ -201,8 +203,9 @@ def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, flo
         return f'Not finished: the order of {reference}, {", ".join(rivals)} cannot be read yet.'
     weakest = rows.loc[[reference, *rivals], 'mean'].min()
     if weakest < floor:
-        return f'No order is read: the weakest network reaches {weakest:.3f}, and {floor:g} was asked for.'
-    parts = []
+        name = rows.loc[[reference, *rivals], 'mean'].idxmin()
+        return f'No order is read: the weakest network, {name}, reaches {weakest:.3f}, and {floor:g} was asked for.'
+    parts, seen = [], True
     for model in rivals:
         difference, width = -rows.difference[model], rows.difference_interval[model]
         if difference != difference:
@@ -212,9 +215,10 @@ def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, flo
         elif abs(difference) <= width:
             verdict = 'the interval contains zero'
         else:
-            verdict = 'as in the paper' if difference > 0 else "against the paper's order"
+            verdict = SEEN if difference > 0 else "against the paper's order"
+        seen = seen and verdict == SEEN
         parts.append(f'{reference} - {model} = {difference:+.3f} ± {_number(width)} ({verdict})')
-    return '; '.join(parts) + '.'
+    return f"The paper's order was {'seen' if seen else 'not seen'}: {'; '.join(parts)}."
 
 
 def plot(summary: pd.DataFrame, path: Path, ylabel: str, paper: dict[str, tuple[float, float]] | None = None) -> None:

@@ -1,4 +1,4 @@
-title = 'SSD on the VOC subset of docs/training.md, from the checkpoints of the study tiny_imagenet_100'
+title = 'SSD at 192 px on the VOC subset of docs/training.md, from the checkpoints of the study tiny_imagenet_100'
 metric = 'mAP'
 # Mean AP over the classes that are common in the subset.
 classes = ['dog', 'cat', 'person', 'sheep', 'horse', 'cow']
@@ -6,11 +6,18 @@ floor = 0.25
 seeds = [0, 1, 2]
 reference = 'menet108'
 epochs = 12
+# 192 px, a quarter of a CPU's time at the configs' 320: their anchors, 0.6 times as large.
+size, anchors = (192, 192), 'model.bbox_head.anchor_generator'
 options = {
+    'train_dataloader.dataset.pipeline.3.scale': size,
+    'val_dataloader.dataset.pipeline.1.scale': size,
+    'test_dataloader.dataset.pipeline.1.scale': size,
+    f'{anchors}.strides': [16, 32, 64, 96, 192, 192],
+    f'{anchors}.min_sizes': [19, 48, 80, 109, 141, 170],
+    f'{anchors}.max_sizes': [48, 80, 109, 141, 170, 192],
     'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_15.pth',
     # A stem is one convolution in MENet and ShuffleNet, but seven in MobileNet.
     'model.backbone.frozen_stages': -1,
-    'train_dataloader.batch_size': 24,
     'train_cfg.max_epochs': epochs,
     'train_cfg.val_interval': epochs,
     'param_scheduler.1.end': epochs,

@@ -89,10 +89,19 @@ def test_only_seeds_that_both_have_are_paired():
     ('values', 'said'),
     [
         (dict(a=[40, 41, 42]), 'Not finished'),
-        (dict(a=[40, 41, 42], b=[20, 21, 22]), 'No order is read: the weakest network reaches 21.000'),
-        (dict(a=[40, 41, 42], b=[38, 39.1, 40]), 'a - b = +1.967 ± 0.143 (as in the paper)'),
-        (dict(a=[38, 39.1, 40], b=[40, 41, 42]), "a - b = -1.967 ± 0.143 (against the paper's order)"),
-        (dict(a=[40, 41, 42], b=[38, 42, 41]), 'the interval contains zero'),
+        (dict(a=[40, 41, 42], b=[20, 21, 22]), 'No order is read: the weakest network, b, reaches 21.000'),
+        (
+            dict(a=[40, 41, 42], b=[38, 39.1, 40]),
+            "The paper's order was seen: a - b = +1.967 ± 0.143 (as in the paper).",
+        ),
+        (
+            dict(a=[38, 39.1, 40], b=[40, 41, 42]),
+            "The paper's order was not seen: a - b = -1.967 ± 0.143 (against the paper's order).",
+        ),
+        (
+            dict(a=[40, 41, 42], b=[38, 42, 41]),
+            "The paper's order was not seen: a - b = +0.667 ± 3.795 (the interval contains zero).",
+        ),
         (dict(a=[40], b=[38]), 'one seed, so nothing can be said'),
     ],
 )

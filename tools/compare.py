@@ -16,6 +16,7 @@ import time
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import TextIO
 
 import pandas as pd
@@ -162,7 +163,8 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
         if '"loss"' in line and line.endswith('}')  # a killed training may leave half a line
     ]
     iterations = max(record['iter'] for record in records)
-    seconds = iterations * sum(record['time'] for record in records) / len(records)
+    # The median, since a training may have been paused.
+    seconds = iterations * median(record['time'] for record in records)
     return dict(
         model=job.model,
         seed=job.seed,

@@ -1,18 +1,12 @@
-"""Writing models for ONNX Runtime, OpenVINO and ncnn, with all that a caller needs, and checking what was written."""
+"""Exporting a trained model: it is written for a runtime with all that a caller needs, and what was written is checked."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import logging
 import os
-import shutil
-import subprocess
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,11 +22,11 @@ import menet_mm
 from menet_mm.checkpoints import check_fit, read_checkpoint
 from menet_mm.errors import InputError
 
+from .functions import RawDetections, check_exportable, make_function
 from .rewrite import to_deploy
 from .runner import FORMAT, RUNTIMES, Runner, check_model_path, description_path, preprocess
+from .writers import quantize, quiet, write_model
 
-#: ONNX Runtime runs AveragePool and others of opset 20 slower.
-OPSET = 18
 #: What an exported file may differ from PyTorch: logits relative to the largest, boxes in pixels, scores.
 TOLERANCE = {'onnxruntime': 1e-4, 'openvino': 1e-4, 'ncnn': 1e-3}
 BOX_TOLERANCE, SCORE_TOLERANCE = 0.1, 1e-3
@@ -57,72 +51,6 @@ class Difference(NamedTuple):
     scores: float
     #: Of boxes whose score counts, in pixels of the input; 0 of a classifier.
     boxes: float
-
-
-class Logits(nn.Module):
-    """A classifier as a function of one tensor: (N, 3, h, w) -> logits (N, C)."""
-
-    outputs = ('logits',)
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the logits."""
-        return self.model(image, mode='tensor')
-
-
-class RawDetections(nn.Module):
-    """An SSD detector up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C).
-
-    Args:
-        model: MMDetection's single-stage detector with an SSDHead.
-        size: (h, w) of the input.
-    """
-
-    outputs = ('boxes', 'scores')
-
-    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.model = model
-        self.size = size
-        with torch.inference_mode():
-            maps, _ = model.bbox_head(model.extract_feat(torch.zeros(1, 3, *size)))
-        priors = model.bbox_head.prior_generator.grid_priors([m.shape[-2:] for m in maps], device='cpu')
-        #: Anchors of each level.
-        self.anchors = [len(level) for level in priors]
-        corners = torch.cat(priors).clone()
-        coder = model.bbox_head.bbox_coder
-        self.register_buffer('prior_size', corners[:, 2:] - corners[:, :2])
-        self.register_buffer('prior_centre', (corners[:, 2:] + corners[:, :2]) / 2)
-        self.register_buffer('means', corners.new_tensor(coder.means))
-        self.register_buffer('stds', corners.new_tensor(coder.stds))
-        # mmdet.structures.bbox.delta2bbox lets a box grow by no more than this.
-        self.largest = float(np.log(1000 / 16))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute boxes and scores of all anchors."""
-        maps, deltas = self.model.bbox_head(self.model.extract_feat(image))
-        classes = self.model.bbox_head.cls_out_channels
-        scores = torch.cat([m.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, classes)) for m in maps], dim=1)
-        deltas = torch.cat([d.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)) for d in deltas], dim=1)
-        deltas = deltas * self.stds + self.means
-        centre = self.prior_centre + deltas[..., :2] * self.prior_size
-        half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
-        height, width = self.size
-        low, high = centre - half, centre + half
-        boxes = torch.stack(
-            [
-                low[..., 0].clamp(0, width),
-                low[..., 1].clamp(0, height),
-                high[..., 0].clamp(0, width),
-                high[..., 1].clamp(0, height),
-            ],
-            dim=-1,
-        )
-        # The last class is the background.
-        return boxes, scores.softmax(-1)[..., :-1]
 
 
 def export(
@@ -173,14 +101,14 @@ def export(
             raise InputError(f'no file {path}: export needs a config file and a checkpoint file')
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope'))
-    with _quiet():
+    with quiet():
         model = MODELS.build(cfg.model).eval()
     check_exportable(model)
     content = read_checkpoint(checkpoint, trust_checkpoint)
     check_fit(model, content)
     model.load_state_dict(content.get('state_dict', content))
     steps, size = preprocess_steps(cfg)
-    with _quiet():
+    with quiet():
         description = describe(cfg, model, steps, size, content, checkpoint)
     reference = make_function(model, size)
     example = torch.rand(1, 3, *size)
@@ -201,12 +129,12 @@ def export(
         draft = Path(folder) / out.name
         description_path(draft).write_text(json.dumps(description, indent=1))
         progress(f'writing {runtime} model')
-        with _quiet():
+        with quiet():
             write_model(runtime, form, example, draft, dynamic_batch)
         if int8:
             progress(f'quantizing with {len(calibration)} pictures')
             batches = [preprocess(image, description)[None] for image in calibration]
-            with _quiet():
+            with quiet():
                 quantize(runtime, draft, batches)
         progress(f'comparing with PyTorch on {len(images)} pictures')
         runner = Runner(draft)
@@ -259,49 +187,10 @@ def _check_options(runtime: str, int8: bool, calibration: Sequence[np.ndarray], 
     needed = {'onnxruntime': ('onnx', 'onnxscript'), 'openvino': ('onnx', 'onnxscript'), 'ncnn': ('pnnx',)}[runtime]
     for name in (runtime, *needed, *(['nncf'] if int8 and runtime == 'openvino' else [])):
         try:
-            with _quiet():
+            with quiet():
                 import_module(name)
         except ModuleNotFoundError:
             raise InputError(f"export needs {name}: run `pip install 'menet-mm[export,edge]'`") from None
-
-
-def check_exportable(model: nn.Module) -> None:
-    """Check that export knows this kind of model.
-
-    Raises:
-        InputError: if it is neither a classifier nor an SSD detector of the usual kind.
-    """
-    kind = type(model).__name__
-    if kind == 'ImageClassifier':
-        return
-    head = type(getattr(model, 'bbox_head', None)).__name__
-    if head != 'SSDHead':
-        raise InputError(
-            f'{kind}{f" with {head}" if head != "NoneType" else ""} cannot be exported, classifiers and SSD can: run it in '
-            "PyTorch with menet_mm.deploy.to_deploy(model, 'torch')"
-        )
-    coder = model.bbox_head.bbox_coder
-    if type(coder).__name__ != 'DeltaXYWHBBoxCoder' or coder.add_ctr_clamp or not coder.clip_border:
-        raise InputError(
-            'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
-        )
-    nms = model.test_cfg.nms
-    if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
-        raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
-
-
-def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
-    """Make a function of one tensor out of a classifier or an SSD detector.
-
-    Args:
-        model: the model, as built from a config or of :func:`to_deploy`.
-        size: (h, w) of the input.
-
-    Raises:
-        InputError: if it is of another kind.
-    """
-    check_exportable(model)
-    return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)
 
 
 def preprocess_steps(cfg: Config) -> tuple[list[dict], tuple[int, int]]:
@@ -400,112 +289,3 @@ def _versions(runtime: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what libraries print; errors still come as exceptions."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter('ignore')
-        level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)
-
-
-def _write_onnx(form: nn.Module, example: Tensor, path: Path, dynamic_batch: bool) -> None:
-    batch = {0: torch.export.Dim('batch')}
-    torch.onnx.export(
-        form,
-        (example,),
-        path,
-        input_names=['image'],
-        output_names=list(getattr(form, 'outputs', ('output',))),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        dynamic_shapes=(batch,) if dynamic_batch else None,
-    )
-
-
-def _write_openvino(form: nn.Module, example: Tensor, path: Path, dynamic_batch: bool) -> None:
-    openvino = import_module('openvino')
-    with tempfile.TemporaryDirectory() as folder:
-        onnx = Path(folder) / 'model.onnx'
-        _write_onnx(form, example, onnx, dynamic_batch)
-        openvino.save_model(openvino.convert_model(onnx), path, compress_to_fp16=False)
-
-
-def _write_ncnn(form: nn.Module, example: Tensor, path: Path, dynamic_batch: bool) -> None:
-    converter = import_module('pnnx').EXEC_PATH
-    with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / 'model.pt'
-        torch.jit.trace(form, example).save(traced)
-        shape = ','.join(map(str, example.shape))
-        done = subprocess.run(
-            [converter, traced.name, f'inputshape=[{shape}]', 'fp16=0'], cwd=folder, capture_output=True, text=True
-        )
-        written = {suffix: Path(folder) / f'model.ncnn{suffix}' for suffix in ('.param', '.bin')}
-        if done.returncode or not all(file.is_file() for file in written.values()):
-            raise RuntimeError(f'pnnx ended with status {done.returncode}: {done.stderr[-500:]}')
-        for suffix, file in written.items():
-            shutil.move(file, path.with_suffix(suffix))
-
-
-def _quantize_onnx(path: Path, batches: list[np.ndarray]) -> None:
-    quantization = import_module('onnxruntime.quantization')
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches = iter(batches)
-
-        def get_next(self) -> dict | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {'image': batch}
-
-    quantized = path.with_name(f'int8-{path.name}')
-    quantization.quantize_static(str(path), str(quantized), Reader(), per_channel=True)
-    os.replace(quantized, path)
-
-
-def _quantize_openvino(path: Path, batches: list[np.ndarray]) -> None:
-    nncf, openvino = import_module('nncf'), import_module('openvino')
-    model = openvino.Core().read_model(path)
-    quantized = nncf.quantize(
-        model, nncf.Dataset(batches), subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED
-    )
-    # The model's weights lie in the file that is replaced.
-    folder = path.with_name('int8')
-    openvino.save_model(quantized, folder / path.name, compress_to_fp16=False)
-    del model, quantized
-    for suffix in ('.xml', '.bin'):
-        os.replace((folder / path.name).with_suffix(suffix), path.with_suffix(suffix))
-    folder.rmdir()
-
-
-def write_model(runtime: str, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
-    """Write a function of one tensor for a runtime, as 32-bit floats.
-
-    Args:
-        runtime: ``onnxruntime``, ``openvino`` or ``ncnn``.
-        function: such as :func:`make_function` returns; its ``outputs`` name the results, ``output`` if it has none.
-        example: an input of the size that the model will take.
-        path: file with the runtime's ending.
-        dynamic_batch: let the first dimension vary.
-    """
-    write = {'onnxruntime': _write_onnx, 'openvino': _write_openvino, 'ncnn': _write_ncnn}[runtime]
-    write(function, example, path, dynamic_batch)
-
-
-def quantize(runtime: str, path: Path, batches: list[np.ndarray]) -> None:
-    """Quantize a written model to 8 bit, in place, with the runtime's own tool.
-
-    Args:
-        runtime: ``onnxruntime`` or ``openvino``.
-        path: the model.
-        batches: inputs to calibrate on.
-    """
-    {'onnxruntime': _quantize_onnx, 'openvino': _quantize_openvino}[runtime](path, batches)

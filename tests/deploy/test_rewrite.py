@@ -280,16 +280,18 @@ def test_predictions_of_detectors(config, target):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('ending', ['onnx', 'xml', 'param'])
-@pytest.mark.parametrize('network', ['menet160_in1k', 'r50_meplugin_in1k', 'ssd_shufflenet050_voc'])
-def test_exported_networks_compute_the_same_of_a_photograph(network, ending, voc_root, tmp_path):
+@pytest.mark.parametrize(
+    'network', [path.stem for kind in ('*_in1k.py', 'ssd_*_voc.py') for path in sorted(Path('configs').glob(kind))]
+)
+def test_exported_networks_compute_the_same_of_photographs(network, ending, voc_root, tmp_path):
     config = f'configs/{network}.py'
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     model = randomise(ROOT_MODELS.build(cfg.model))
     checkpoint = tmp_path / 'random.pth'
     write_checkpoint(checkpoint, model.state_dict(), {})
-    name = Path(voc_root, 'VOC2007/ImageSets/Main/test.txt').read_text().split()[0]
-    images = [cv2.imread(f'{voc_root}/VOC2007/JPEGImages/{name}.jpg')]
+    names = Path(voc_root, 'VOC2007/ImageSets/Main/test.txt').read_text().split()[:2]
+    images = [cv2.imread(f'{voc_root}/VOC2007/JPEGImages/{name}.jpg') for name in names]
     # It raises an error if logits, scores or boxes differ by more than it allows.
     found = export(config, str(checkpoint), tmp_path / f'model.{ending}', images)
     assert found.scores > 0 or found.boxes > 0  # something was compared: kernels of other runtimes round differently

@@ -10,7 +10,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 from menet_mm import InputError
 from menet_mm.deploy import Runner
-from menet_mm.deploy.exporter import RawDetections, describe, preprocess_steps
+from menet_mm.deploy.exporter import describe, preprocess_steps
+from menet_mm.deploy.functions import RawDetections
 
 
 def runner_of(description: dict) -> Runner:

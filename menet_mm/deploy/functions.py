@@ -1,0 +1,114 @@
+"""Classifiers and SSD detectors as functions of one tensor, which is what other runtimes take."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from menet_mm.errors import InputError
+
+
+class Logits(nn.Module):
+    """A classifier as a function of one tensor: (N, 3, h, w) -> logits (N, C)."""
+
+    outputs = ('logits',)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Compute the logits."""
+        return self.model(image, mode='tensor')
+
+
+class RawDetections(nn.Module):
+    """An SSD detector up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C).
+
+    Args:
+        model: MMDetection's single-stage detector with an SSDHead.
+        size: (h, w) of the input.
+    """
+
+    outputs = ('boxes', 'scores')
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model
+        self.size = size
+        with torch.inference_mode():
+            maps, _ = model.bbox_head(model.extract_feat(torch.zeros(1, 3, *size)))
+        priors = model.bbox_head.prior_generator.grid_priors([m.shape[-2:] for m in maps], device='cpu')
+        #: Anchors of each level.
+        self.anchors = [len(level) for level in priors]
+        corners = torch.cat(priors).clone()
+        coder = model.bbox_head.bbox_coder
+        self.register_buffer('prior_size', corners[:, 2:] - corners[:, :2])
+        self.register_buffer('prior_centre', (corners[:, 2:] + corners[:, :2]) / 2)
+        self.register_buffer('means', corners.new_tensor(coder.means))
+        self.register_buffer('stds', corners.new_tensor(coder.stds))
+        # mmdet.structures.bbox.delta2bbox lets a box grow by no more than this.
+        self.largest = float(np.log(1000 / 16))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute boxes and scores of all anchors."""
+        maps, deltas = self.model.bbox_head(self.model.extract_feat(image))
+        classes = self.model.bbox_head.cls_out_channels
+        scores = torch.cat([m.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, classes)) for m in maps], dim=1)
+        deltas = torch.cat([d.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)) for d in deltas], dim=1)
+        deltas = deltas * self.stds + self.means
+        centre = self.prior_centre + deltas[..., :2] * self.prior_size
+        half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
+        height, width = self.size
+        low, high = centre - half, centre + half
+        boxes = torch.stack(
+            [
+                low[..., 0].clamp(0, width),
+                low[..., 1].clamp(0, height),
+                high[..., 0].clamp(0, width),
+                high[..., 1].clamp(0, height),
+            ],
+            dim=-1,
+        )
+        # The last class is the background.
+        return boxes, scores.softmax(-1)[..., :-1]
+
+
+def check_exportable(model: nn.Module) -> None:
+    """Check that export knows this kind of model.
+
+    Raises:
+        InputError: if it is neither a classifier nor an SSD detector of the usual kind.
+    """
+    kind = type(model).__name__
+    if kind == 'ImageClassifier':
+        return
+    head = type(getattr(model, 'bbox_head', None)).__name__
+    if head != 'SSDHead':
+        raise InputError(
+            f'{kind}{f" with {head}" if head != "NoneType" else ""} cannot be exported, classifiers and SSD can: run it in '
+            "PyTorch with menet_mm.deploy.to_deploy(model, 'torch')"
+        )
+    coder = model.bbox_head.bbox_coder
+    if type(coder).__name__ != 'DeltaXYWHBBoxCoder' or coder.add_ctr_clamp or not coder.clip_border:
+        raise InputError(
+            'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
+        )
+    nms = model.test_cfg.nms
+    if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
+        raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
+
+
+def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
+    """Make a function of one tensor out of a classifier or an SSD detector.
+
+    Args:
+        model: the model, as built from a config or of :func:`to_deploy`.
+        size: (h, w) of the input.
+
+    Raises:
+        InputError: if it is of another kind.
+    """
+    check_exportable(model)
+    return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)
