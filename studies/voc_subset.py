@@ -18,6 +18,8 @@ options = {
     'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_15.pth',
     # A stem is one convolution in MENet and ShuffleNet, but seven in MobileNet.
     'model.backbone.frozen_stages': -1,
+    # The best of those that studies/voc_subset_lr.py tries, for every network.
+    'optim_wrapper.optimizer.lr': 0.002,
     'train_cfg.max_epochs': epochs,
     'train_cfg.val_interval': epochs,
     'param_scheduler.1.end': epochs,
