@@ -272,8 +272,8 @@ def check_rows(study: Study, results: pd.DataFrame) -> None:
 
 
 def describe_options(options: dict) -> str:
-    """Write a job's settings as they stand in its row."""
-    return ' '.join(f'{key}={value}' for key, value in options.items() if key != 'randomness.seed')
+    """Write a job's settings as they stand in its row; their order in the study file does not matter."""
+    return ' '.join(f'{key}={value}' for key, value in sorted(options.items()) if key != 'randomness.seed')
 
 
 def pending(study: Study, results: pd.DataFrame) -> Iterator[Job]:

@@ -117,6 +117,18 @@ def test_rows_are_added_one_by_one(tmp_path):
     assert path.read_text() == 'model,seed,threads\na,1,2\nb,0,2\n'
 
 
+def test_rows_of_other_settings_are_refused(tmp_path):
+    path = tmp_path / 'two.py'
+    path.write_text(STUDY)
+    study = studies.Study.load(path)
+    rows = [dict(model=j.model, seed=j.seed, options=studies.describe_options(j.options)) for j in study.jobs]
+    path.write_text(STUDY.replace('options = {', "options = {'train_cfg.val_interval': 2, "))
+    with pytest.raises(InputError, match='a, seed 0 was run with .* but the study now says .*val_interval=2'):
+        studies.check_rows(studies.Study.load(path), pd.DataFrame(rows))
+    # The order of settings does not matter.
+    assert studies.describe_options(dict(b=1, a=2)) == studies.describe_options(dict(a=2, b=1)) == 'a=2 b=1'
+
+
 def test_progress_is_read_from_half_a_line(tmp_path):
     folder = tmp_path / 'run' / 'vis_data'
     folder.mkdir(parents=True)
