@@ -169,8 +169,8 @@ def summarize(results: pd.DataFrame, metric: str, reference: str) -> pd.DataFram
     return pd.DataFrame(rows).sort_values('mean', ascending=False, ignore_index=True)
 
 
-def _number(value: float, form: str = '.3f') -> str:
-    return '-' if value != value else format(value, form)  # NaN is not itself
+def _number(value: float, form: str = '.3f', sign: str = '') -> str:
+    return '-' if value != value else sign + format(value, form)  # NaN is not itself
 
 
 def to_markdown(summary: pd.DataFrame, reference: str) -> str:
@@ -181,8 +181,8 @@ def to_markdown(summary: pd.DataFrame, reference: str) -> str:
     ]
     for row in summary.itertuples():
         lines.append(
-            f'| {row.model} | {row.seeds} | {_number(row.mean)} | ±{_number(row.interval)} | '
-            f'{_number(row.difference, "+.3f")} | ±{_number(row.difference_interval)} | {row.parameters:,} | '
+            f'| {row.model} | {row.seeds} | {_number(row.mean)} | {_number(row.interval, sign="±")} | '
+            f'{_number(row.difference, "+.3f")} | {_number(row.difference_interval, sign="±")} | {row.parameters:,} | '
             f'{row.mmacs:.1f} | {row.minutes:.0f} |'
         )
     return '\n'.join(lines)

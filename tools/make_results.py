@@ -93,7 +93,8 @@ def study_section(name: str, heading: str, models: list[str], rivals: list[str])
     if not done:
         return lines
     summary = studies.summarize(results, study.metric, study.reference)
-    lines += ['', f"{study.metric}; 95 % intervals are Student's, over seeds; differences are paired by seed.", '']
+    metric = f'{study.metric} over {", ".join(study.classes)}' if study.classes else study.metric
+    lines += ['', f"{metric}; 95 % intervals are Student's, over seeds; differences are paired by seed.", '']
     lines += [studies.to_markdown(summary, study.reference)]
     if rivals:
         lines += ['', studies.describe_order(summary, rivals, study.reference, study.floor)]
