@@ -19,7 +19,8 @@ from menet_mm.errors import InputError
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
-SEEN = 'as in the paper'
+#: How :func:`describe_order` begins if all differences are surely as in the paper, or not.
+SEEN, NOT_SEEN = "The paper's order was seen", "The paper's order was not seen"
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,10 @@ def describe_order(summary: pd.DataFrame, rivals: list[str], reference: str, flo
         elif abs(difference) <= width:
             verdict = 'the interval contains zero'
         else:
-            verdict = SEEN if difference > 0 else "against the paper's order"
-        seen = seen and verdict == SEEN
+            verdict = 'as in the paper' if difference > 0 else "against the paper's order"
+        seen = seen and difference > width
         parts.append(f'{reference} - {model} = {difference:+.3f} ± {_number(width)} ({verdict})')
-    return f"The paper's order was {'seen' if seen else 'not seen'}: {'; '.join(parts)}."
+    return f'{SEEN if seen else NOT_SEEN}: {"; ".join(parts)}.'
 
 
 def plot(summary: pd.DataFrame, path: Path, ylabel: str, paper: dict[str, tuple[float, float]] | None = None) -> None:

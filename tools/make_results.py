@@ -40,7 +40,6 @@ differences. Parameters and MMACs (convolutions and linear layer, 224 px) are co
 
 """
 
-
 CERTAINTY = (
     'These are the networks of 40 MMACs, three seeds each, after short trainings on small data: the intervals are what is '
     'known about them, and about 140 MMACs on ILSVRC and VOC 2007, where the paper makes its claim, nothing was measured here.'
@@ -109,7 +108,7 @@ def conclusion() -> list[str]:
             study, results, _ = load(name, models)
             summary = studies.summarize(results, study.metric, study.reference)
             orders[heading] = studies.describe_order(summary, rivals, study.reference, study.floor)
-    seen = [heading for heading, order in orders.items() if order.startswith("The paper's order was seen")]
+    seen = [heading for heading, order in orders.items() if order.startswith(studies.SEEN)]
     answer = f'Yes, in {" and ".join(seen)}.' if seen else 'No, in neither study.'
     lines = ['', "## Was the paper's order seen?", '', f'{answer} {CERTAINTY}', '']
     return lines + [f'- {heading}: {order}' for heading, order in orders.items()]
