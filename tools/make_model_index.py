@@ -19,34 +19,59 @@ PLACES = {
 }
 
 
-def count_parameters(path: Path) -> int:
+def collection(name: str, module: str, title: str, arxiv: str) -> dict:
+    paper = dict(Title=title, URL=f'https://arxiv.org/abs/{arxiv}')
+    return dict(Name=name, Metadata=dict(Architecture=[module]), Paper=paper, README='README.md')
+
+
+MENET = collection(
+    'MENet',
+    'ME Module',
+    'Merging and Evolution: Improving Convolutional Neural Networks for Mobile Applications',
+    '1803.09127',
+)
+#: By the type of the backbone. Others, which are somebody else's with our plugin, belong to MENet.
+RIVALS = {
+    'menet_mm.ShuffleNetV1': collection(
+        'ShuffleNet V1',
+        'ShuffleNet Unit',
+        'ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices',
+        '1707.01083',
+    ),
+    'menet_mm.MobileNetV1': collection(
+        'MobileNet V1',
+        'Depthwise Separable Convolution',
+        'MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications',
+        '1704.04861',
+    ),
+}
+
+
+def describe(path: Path) -> tuple[str, int]:
+    """Name of a config's collection, and number of the model's parameters."""
     cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+        parameters = sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+    return RIVALS.get(cfg.model.backbone.type, MENET)['Name'], parameters
 
 
 def render() -> dict[str, str]:
     """Content of every file, by its path from the root."""
-    parameters = {path.stem: count_parameters(path) for path in sorted((ROOT / 'configs').glob('*.py'))}
-    paper = dict(
-        Title='Merging and Evolution: Improving Convolutional Neural Networks for Mobile Applications',
-        URL='https://arxiv.org/abs/1803.09127',
-    )
-    collections = [dict(Name='MENet', Metadata=dict(Architecture=['ME Module']), Paper=paper, README='README.md')]
+    described = {path.stem: describe(path) for path in sorted((ROOT / 'configs').glob('*.py'))}
     files = {}
     for index, (metafile, folder) in PLACES.items():
         models = [
             {
                 'Name': name,
-                'In Collection': 'MENet',
+                'In Collection': of,
                 'Config': f'{folder}/{name}.py',
-                'Metadata': dict(Parameters=number),
+                'Metadata': dict(Parameters=parameters),
                 # The key must be there; no weights are published, since the authors state no licence for theirs.
                 'Weights': None,
             }
-            for name, number in parameters.items()
+            for name, (of, parameters) in described.items()
         ]
-        content = dict(Collections=collections, Models=models)
+        content = dict(Collections=[MENET, *RIVALS.values()], Models=models)
         files[index] = HEADER + yaml.safe_dump(dict(Import=[metafile]))
         files[str(Path(index).parent / metafile)] = HEADER + yaml.safe_dump(content, sort_keys=False, width=120)
     return files

@@ -8,7 +8,8 @@ from torch import nn
 
 from menet_mm import InputError, MENet
 
-#: Parameters and millions of multiply-adds (convolutions and linear layer, 224 px), as the authors' repository gives them.
+#: Parameters and millions of multiply-adds (convolutions and linear layer, 224 px), counted on an implementation that is not
+#: ours. The authors give whole millions of six variants, with which these agree: 38, 144, 140, 299, 144, 551.
 PUBLISHED = {
     '108-8x1-g3': (654_516, 38.29),
     '128-8x1-g4': (750_796, 40.92),
@@ -19,7 +20,7 @@ PUBLISHED = {
     '352-12x1-g8': (2_272_872, 144.28),
     '456-24x1-g3': (5_304_784, 551.05),
 }
-#: The rivals, by config.
+#: The rivals, by config, counted in the same way.
 RIVALS = {
     'shufflenet1x': (1_865_728, 137.46),
     'shufflenet050': (718_324, 37.59),

@@ -1,4 +1,4 @@
-"""The main job on real photographs: the 126 + 56 of VOC 2007 in the shared folder, with the configs as they stand."""
+"""The main job on real photographs: 126 + 56 of VOC 2007 in MENET_MM_SHARED, with the configs as they stand."""
 
 import pytest
 

@@ -1,0 +1,32 @@
+"""The model index through the command line, of a checkout with a few configs."""
+
+import shutil
+from pathlib import Path
+
+import mmengine
+
+COLLECTIONS = {
+    'menet228_in1k': 'MENet',
+    'mobilenet025_in1k': 'MobileNet V1',
+    'r50_meplugin_in1k': 'MENet',
+    'shufflenet050_in1k': 'ShuffleNet V1',
+}
+
+
+def test_networks_are_in_their_papers_collections(tool, tmp_path):
+    for folder in ('tools', 'configs', 'menet_mm/.mim'):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy('tools/make_model_index.py', tmp_path / 'tools')
+    shutil.copytree('configs/_base_', tmp_path / 'configs/_base_')
+    for name in COLLECTIONS:
+        shutil.copy(f'configs/{name}.py', tmp_path / 'configs')
+    tool(tmp_path / 'tools/make_model_index.py')
+
+    for index, folder in (('model-index.yml', 'configs'), ('menet_mm/.mim/model-index.yml', 'configs/menet')):
+        assert Path(index).read_text() == (tmp_path / index).read_text()
+        (metafile,) = mmengine.load(tmp_path / index)['Import']
+        made, committed = (mmengine.load((root / index).parent / metafile) for root in (tmp_path, Path()))
+        assert made['Collections'] == committed['Collections']
+        assert {model['Name']: model['In Collection'] for model in made['Models']} == COLLECTIONS
+        assert [model['Config'] for model in made['Models']] == [f'{folder}/{name}.py' for name in COLLECTIONS]
+        assert all(model in committed['Models'] for model in made['Models'])
