@@ -15,7 +15,7 @@ options = {
     f'{anchors}.strides': [16, 32, 64, 96, 192, 192],
     f'{anchors}.min_sizes': [19, 48, 80, 109, 141, 170],
     f'{anchors}.max_sizes': [48, 80, 109, 141, 170, 192],
-    'model.backbone.init_cfg.checkpoint': 'work_dirs/studies/tiny_imagenet_100/{model}_seed{seed}/epoch_15.pth',
+    'model.backbone.init_cfg.checkpoint': '{work_dir}/tiny_imagenet_100/{model}_seed{seed}/epoch_15.pth',
     # A stem is one convolution in MENet and ShuffleNet, but seven in MobileNet.
     'model.backbone.frozen_stages': -1,
     # The best of those that studies/voc_subset_lr.py tries, for every network.

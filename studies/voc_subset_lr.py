@@ -9,7 +9,7 @@ models = {
         config=f'configs/ssd_{network}_voc12.py',
         options={
             'optim_wrapper.optimizer.lr': lr,
-            'model.backbone.init_cfg.checkpoint': f'work_dirs/studies/tiny_imagenet_100/{network}_seed0/epoch_15.pth',
+            'model.backbone.init_cfg.checkpoint': f'{{work_dir}}/tiny_imagenet_100/{network}_seed0/epoch_15.pth',
         },
     )
     for network in ('mobilenet025', 'shufflenet050', 'menet108')

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ title = 'two'
 metric = 'accuracy/top1'
 seeds = [0, 1]
 reference = 'a'
-options = {'model.backbone.init_cfg.checkpoint': 'work/{model}_seed{seed}/epoch_2.pth'}
+options = {'model.backbone.init_cfg.checkpoint': '{work_dir}/{model}_seed{seed}/epoch_2.pth'}
 models = dict(
     a=dict(config='configs/menet108_tiny100.py'),
     b=dict(config='configs/mobilenet025_tiny100.py', options={'train_cfg.max_epochs': 3}, seeds=[0]),
@@ -46,6 +47,7 @@ def test_a_study_lists_its_jobs(tmp_path):
     ('text', 'message'),
     [
         ("title = 'x'", 'lacks metric, seeds, models, reference'),
+        (STUDY.replace("config='configs/menet108_tiny100.py'", ''), 'lacks models.a.config'),
         (STUDY.replace("reference = 'a'", "reference = 'z'"), "the reference 'z' is none of a, b"),
     ],
 )
@@ -86,28 +88,21 @@ def test_only_seeds_that_both_have_are_paired():
 
 
 @pytest.mark.parametrize(
-    ('values', 'said'),
+    ('values', 'seen', 'why'),
     [
-        (dict(a=[40, 41, 42]), 'Not finished'),
-        (dict(a=[40, 41, 42], b=[20, 21, 22]), 'No order is read: the weakest network, b, reaches 21.000'),
-        (
-            dict(a=[40, 41, 42], b=[38, 39.1, 40]),
-            "The paper's order was seen: a - b = +1.967 ± 0.143 (as in the paper).",
-        ),
-        (
-            dict(a=[38, 39.1, 40], b=[40, 41, 42]),
-            "The paper's order was not seen: a - b = -1.967 ± 0.143 (against the paper's order).",
-        ),
-        (
-            dict(a=[40, 41, 42], b=[38, 42, 41]),
-            "The paper's order was not seen: a - b = +0.667 ± 3.795 (the interval contains zero).",
-        ),
-        (dict(a=[40], b=[38]), 'one seed, so nothing can be said'),
+        (dict(a=[40, 41, 42]), None, 'not finished: the order of a, b'),
+        (dict(a=[40, 41, 42], b=[20, 21, 22]), None, 'the weakest network, b, reaches 21.000% of 25%'),
+        (dict(a=[40, 41, 42], b=[38, 39.1, 40]), True, 'a - b = +1.967 ± 0.143 (as in the paper)'),
+        (dict(a=[38, 39.1, 40], b=[40, 41, 42]), False, "a - b = -1.967 ± 0.143 (against the paper's order)"),
+        (dict(a=[40, 41, 42], b=[38, 42, 41]), False, 'a - b = +0.667 ± 3.795 (the interval contains zero)'),
+        (dict(a=[40], b=[38]), None, 'not finished: a and b have one seed in common'),
     ],
 )
-def test_what_is_said_about_the_order(values, said):
+def test_what_is_said_about_the_order(values, seen, why):
     summary = studies.summarize(results(**values), 'top1', 'a')
-    assert said in studies.describe_order(summary, ['b'], 'a', floor=25)
+    order = studies.read_order(summary, ['b'], 'a', floor=25, unit='%')
+    assert order.seen is seen
+    assert why in order.why
 
 
 def test_rows_are_added_one_by_one(tmp_path):
@@ -121,12 +116,59 @@ def test_rows_of_other_settings_are_refused(tmp_path):
     path = tmp_path / 'two.py'
     path.write_text(STUDY)
     study = studies.Study.load(path)
-    rows = [dict(model=j.model, seed=j.seed, options=studies.describe_options(j.options)) for j in study.jobs]
+    rows = pd.DataFrame([dict(model=j.model, seed=j.seed, config=j.config, options=j.settings) for j in study.jobs])
     path.write_text(STUDY.replace('options = {', "options = {'train_cfg.val_interval': 2, "))
     with pytest.raises(InputError, match='a, seed 0 was run with .* but the study now says .*val_interval=2'):
-        studies.check_rows(studies.Study.load(path), pd.DataFrame(rows))
+        studies.check_rows(studies.Study.load(path), rows)
+    path.write_text(STUDY.replace('menet108_tiny100', 'menet228_in1k'))
+    with pytest.raises(
+        InputError, match="a, seed 0 was run with 'configs/menet108_tiny100.py .*now says 'configs/menet228"
+    ):
+        studies.check_rows(studies.Study.load(path), rows)
+    # Folders of the trainings do not matter.
+    path.write_text(STUDY)
+    studies.check_rows(studies.Study.load(path, 'elsewhere'), rows)
     # The order of settings does not matter.
     assert studies.describe_options(dict(b=1, a=2)) == studies.describe_options(dict(a=2, b=1)) == 'a=2 b=1'
+
+
+def test_a_training_that_was_begun_otherwise_is_not_gone_on_with(tmp_path):
+    path = tmp_path / 'two.py'
+    path.write_text(STUDY)
+    job = studies.Study.load(path, tmp_path).jobs[0]
+    job.work_dir.mkdir(parents=True)
+    studies.claim(job)
+    studies.claim(job)
+    path.write_text(STUDY.replace('options = {', "options = {'optim_wrapper.optimizer.lr': 2, "))
+    with pytest.raises(InputError, match=f'but the study now says .*lr=2.*: remove {job.work_dir}'):
+        studies.claim(studies.Study.load(path, tmp_path).jobs[0])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'configs/menet108': 'configs/menet999'}, 'no config configs/menet999_tiny100.py'),
+        ({"'accuracy/top1'": "'mAP'"}, "metric 'mAP' does not fit configs/menet108_tiny100.py"),
+        ({'menet108_tiny100': 'ssd_menet108_voc', 'accuracy/top1': 'mAP'}, 'needs classes to average over'),
+        (
+            {
+                'menet108_tiny100': 'ssd_menet108_voc',
+                'accuracy/top1': 'mAP',
+                'title =': "classes = ['cat', 'unicorn']; title =",
+            },
+            'of aeroplane, .*; it has cat, unicorn',
+        ),
+        ({}, "no work/studies/a_seed0/epoch_2.pth, from which 'a', seed 0 starts"),
+    ],
+)
+def test_what_would_fail_after_hours_fails_before(tmp_path, changes, message):
+    path = tmp_path / 'two.py'
+    text = STUDY
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        studies.check(studies.Study.load(path, 'work/studies'), {'a'})
 
 
 def test_progress_is_read_from_half_a_line(tmp_path):
@@ -136,6 +178,12 @@ def test_progress_is_read_from_half_a_line(tmp_path):
     lines = [json.dumps(dict(loss=1, epoch=3, iter=9)), json.dumps({'accuracy/top1': 5, 'step': 3}), '{"loss": 1, "ep']
     (folder / 'scalars.json').write_text('\n'.join(lines))
     assert studies.read_progress(tmp_path) == 3
+
+
+def test_two_runners_lose_no_row(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: studies.add_result(tmp_path / 'x.csv', dict(model='a', seed=i)), range(24)))
+    assert studies.read_results(tmp_path / 'x.csv').seed.tolist() == list(range(24))
 
 
 def test_the_plot_is_a_picture(tmp_path):

@@ -5,6 +5,7 @@ jobs are rows of the study's CSV file and are not run again, the others go on fr
 """
 
 import argparse
+import ctypes
 import fcntl
 import json
 import os
@@ -21,13 +22,13 @@ from typing import TextIO
 
 import pandas as pd
 import torch
-from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import menet_mm
 from menet_mm import study as studies
+from menet_mm.benchmark import machine
 from menet_mm.cli import run
 from menet_mm.errors import InputError
 
@@ -60,6 +61,7 @@ class Running:
         self.env = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
         self.lock = (job.work_dir / 'lock').open('w')
         _take(self.lock, job.work_dir)
+        studies.claim(job)
         self.commands = self._commands()
         self._start(next(self.commands))
 
@@ -89,6 +91,7 @@ class Running:
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[self.lock.fileno()],
+            preexec_fn=_end_with_runner if sys.platform == 'linux' else None,
         )
         log.close()
 
@@ -117,6 +120,11 @@ class Running:
             self.process.wait()
 
 
+def _end_with_runner() -> None:
+    """Have the kernel end this process when the runner dies, even if it is killed without a chance to do so itself."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+
+
 def _take(lock: TextIO, work_dir: Path) -> None:
     """Lock a work dir; the workers of a training that was stopped a moment ago may hold it for some seconds."""
     for _ in range(20):
@@ -135,17 +143,11 @@ def _as_options(options: dict) -> list[str]:
 
 
 def measure(cfg: Config) -> dict:
-    """Count parameters and multiply-adds of convolutions and linear layers, for a picture as the test pipeline makes it."""
+    """Count parameters and multiply-adds for a picture as the test pipeline makes it."""
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model).eval()
     inputs = DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs']
-    counter = FlopAnalyzer(model, inputs[None].float())
-    operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
-    return dict(
-        parameters=sum(p.numel() for p in model.parameters()),
-        mmacs=round((operators['conv'] + operators['linear']) / 1e6, 2),
-        input='x'.join(map(str, inputs.shape[1:])),
-    )
+    parameters, mmacs = studies.count(MODELS.build(cfg.model).eval(), inputs[None].float())
+    return dict(parameters=parameters, mmacs=round(mmacs, 2), input='x'.join(map(str, inputs.shape[1:])))
 
 
 def collect(study: studies.Study, running: Running, threads: int) -> dict:
@@ -172,8 +174,9 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
         **measure(running.cfg),
         epochs=running.epochs,
         minutes=round(seconds / 60, 1),
-        options=studies.describe_options(job.options),
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU {platform.machine()}',
+        config=job.config,
+        options=job.settings,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else machine()['cpu'],
         threads=threads,
         python=platform.python_version(),
         **{name: import_module(name).__version__ for name in LIBRARIES},
@@ -183,14 +186,20 @@ def collect(study: studies.Study, running: Running, threads: int) -> dict:
 
 
 def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
-    """Run what is missing, with one bar over all and one for each job that runs."""
+    """Run what is missing, with one bar over all and one for each job that runs.
+
+    Raises:
+        InputError: when all is done, if a job failed; the others are not disturbed.
+    """
     results = studies.read_results(csv)
     studies.check_rows(study, results)
     chosen = args.models or {job.model for job in study.jobs}
     waiting = [job for job in studies.pending(study, results) if job.model in chosen][: args.limit]
+    studies.check(study, {job.model for job in waiting})
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
     columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     running: dict[Running, int] = {}
+    failures: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     columns += (TimeRemainingColumn(elapsed_when_finished=True),)
     # Epochs are minutes apart; the estimate is from all that has passed.
@@ -201,7 +210,11 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
             while waiting or running:
                 while waiting and len(running) < args.jobs:
                     job = waiting.pop(0)
-                    started = Running(job, threads)
+                    try:
+                        started = Running(job, threads)
+                    except InputError as error:
+                        failures.append(str(error))
+                        continue
                     if job.key in studies.done(studies.read_results(csv)):
                         started.stop()  # another runner has finished it meanwhile
                         finished += 1
@@ -209,19 +222,26 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
                     running[started] = progress.add_task(f'{job.model}, seed {job.seed}', total=started.epochs)
                 for one, task in list(running.items()):
                     progress.update(task, completed=studies.read_progress(one.job.work_dir))
-                    if one.finished():
+                    try:
+                        if not one.finished():
+                            continue
                         row = collect(study, one, threads)
                         studies.add_result(csv, row)
-                        progress.remove_task(task)
                         progress.console.print(f'{one.job.model}, seed {one.job.seed}: {row[study.metric]:.4f}')
-                        del running[one]
-                        finished += 1
+                    except InputError as error:
+                        failures.append(str(error))
+                        progress.console.print(f'error: {error}')
+                    progress.remove_task(task)
+                    del running[one]
+                    finished += 1
                 parts = sum(progress.tasks[progress.task_ids.index(t)].percentage / 100 for t in running.values())
                 progress.update(total, completed=finished + parts)
                 time.sleep(1)
         finally:
             for one in running:
                 one.stop()
+    if failures:
+        raise InputError('; '.join(failures))
 
 
 def main() -> None:
@@ -239,14 +259,9 @@ def main() -> None:
     results = studies.read_results(csv)
     if study.metric not in results:
         raise InputError(f'{csv} has no results: run `python tools/compare.py {args.study}` first')
-    summary = studies.summarize(results, study.metric, study.reference)
-    table = studies.to_markdown(summary, study.reference)
-    (args.results / f'{study.name}.md').write_text(f'{table}\n')
-    paper = args.results / 'paper.csv'
-    classification = study.metric.startswith('accuracy') and paper.is_file()
-    points = studies.read_paper(paper) if classification else None
-    studies.plot(summary, args.results / f'{study.name}.png', study.metric, points)
-    print(f'{table}\n\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
+    summary = studies.write_report(study, results, args.results)
+    print(studies.to_markdown(summary, study.reference))
+    print(f'\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
-"""Write docs/results.md and the tables of docs/deployment.md from the CSV files in docs/results and docs/benchmarks."""
+"""Write docs/results.md, its tables and plots, and the tables of docs/deployment.md.
+
+All come from the CSV files in docs/results and docs/benchmarks.
+"""
 
 import re
 from pathlib import Path
 
 import pandas as pd
 import torch
-from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -30,7 +32,8 @@ SECTIONS = [
 HEAD = """# Results
 
 Made by `tools/make_results.py` from the CSV files in [results](results), which hold versions, device, threads and seed of every
-run. What the paper claims: at 140 MFLOPs MENet is 1.0 points of ILSVRC top-1 better than ShuffleNet and 1.95 better than
+run; minutes are the median time of an iteration times their number, mostly with two trainings side by side. What the paper
+claims: at 140 MFLOPs MENet is 1.0 points of ILSVRC top-1 better than ShuffleNet and 1.95 better than
 MobileNet, and 2.3 and 4.1 points of VOC 2007 mAP.
 
 ## ILSVRC 2012: the paper's figures, our counts
@@ -40,20 +43,12 @@ differences. Parameters and MMACs (convolutions and linear layer, 224 px) are co
 
 """
 
-CERTAINTY = (
-    'These are the networks of 40 MMACs, three seeds each, after short trainings on small data: the intervals are what is '
-    'known about them, and about 140 MMACs on ILSVRC and VOC 2007, where the paper makes its claim, nothing was measured here.'
-)
-
 
 def count(config: str) -> tuple[int, float]:
-    """Parameters, and millions of multiply-adds of convolutions and linear layers, of a classifier at 224 px."""
+    """Parameters and MMACs of a classifier at 224 px."""
     cfg = Config.fromfile(ROOT / f'configs/{config}.py')
     init_default_scope('mmpretrain')
-    model = MODELS.build(cfg.model).eval()
-    counter = FlopAnalyzer(model, torch.rand(1, 3, 224, 224))
-    operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
-    return sum(p.numel() for p in model.parameters()), (operators['conv'] + operators['linear']) / 1e6
+    return studies.count(MODELS.build(cfg.model).eval(), torch.rand(1, 3, 224, 224))
 
 
 def paper_table() -> list[str]:
@@ -95,23 +90,48 @@ def study_section(name: str, heading: str, models: list[str], rivals: list[str])
     metric = f'{study.metric} over {", ".join(study.classes)}' if study.classes else study.metric
     lines += ['', f"{metric}; 95 % intervals are Student's, over seeds; differences are paired by seed.", '']
     lines += [studies.to_markdown(summary, study.reference)]
-    if rivals:
-        lines += ['', studies.describe_order(summary, rivals, study.reference, study.floor)]
     return [*lines, '', f'![{study.metric} against multiply-adds](results/{name}.png)']
 
 
-def conclusion() -> list[str]:
-    """Say whether the paper's order was seen, and how sure that is."""
-    orders = {}
+def conclusion(orders: dict[str, studies.Order], seeds: int) -> list[str]:
+    """Say in two sentences whether the paper's order was seen and how sure that is, and then why.
+
+    Args:
+        orders: what was read from each study.
+        seeds: runs of each network.
+    """
+    answers = {True: 'it was seen', False: 'it was not seen', None: 'it cannot be said'}
+    parts = []
+    for seen, answer in answers.items():
+        headings = [heading.lower() for heading, order in orders.items() if order.seen is seen]
+        parts += [f'{answer} in {" and ".join(headings)}'] if headings else []
+    answer = ', but '.join(parts)
+    return [
+        '',
+        "## Was the paper's order seen?",
+        '',
+        f'{answer[0].upper()}{answer[1:]}. Measured were the networks of 40 MMACs alone, with {seeds} seed{"s" * (seeds > 1)} each, '
+        'briefly and on small data: the intervals are what is known about them, and nothing was measured at 140 MMACs on '
+        'ILSVRC and VOC 2007, where the paper makes its claim.',
+        '',
+        *(f'- {heading}: {order.why}.' for heading, order in orders.items()),
+    ]
+
+
+def orders() -> tuple[dict[str, studies.Order], int]:
+    """Read each study's order, and count the seeds that all networks have."""
+    found, seeds = {}, []
     for name, heading, models, rivals in SECTIONS:
         if rivals:
             study, results, _ = load(name, models)
-            summary = studies.summarize(results, study.metric, study.reference)
-            orders[heading] = studies.describe_order(summary, rivals, study.reference, study.floor)
-    seen = [heading for heading, order in orders.items() if order.startswith(studies.SEEN)]
-    answer = f'Yes, in {" and ".join(seen)}.' if seen else 'No, in neither study.'
-    lines = ['', "## Was the paper's order seen?", '', f'{answer} {CERTAINTY}', '']
-    return lines + [f'- {heading}: {order}' for heading, order in orders.items()]
+            unit = '%' if study.metric.startswith('accuracy') else ''
+            if len(results):
+                summary = studies.summarize(results, study.metric, study.reference)
+                found[heading] = studies.read_order(summary, rivals, study.reference, study.floor, unit)
+            else:
+                found[heading] = studies.Order(None, 'not begun')
+            seeds += [int((results.model == model).sum()) for model in models]
+    return found, min(seeds)
 
 
 def render() -> str:
@@ -122,7 +142,7 @@ def render() -> str:
         '',
     ]
     lines += sample_table()
-    lines += conclusion()
+    lines += conclusion(*orders())
     for section in SECTIONS:
         lines += study_section(*section)
     return '\n'.join(lines) + '\n'
@@ -135,7 +155,7 @@ def benchmark_table(path: Path) -> str:
     libraries = ', '.join(
         f'{name} {first[name]}' for name in ('torch', 'onnxruntime', 'openvino', 'ncnn') if name in rows
     )
-    machine = f'{first.cpu}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}'
+    machine = f'{first.cpu} with {first.vectors}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}'
     if 'pipeline' in rows:
         lines = ['| pipeline | images/s of a worker (lowest to highest round) | ratio |', '|---|---|---|']
         lines += [
@@ -167,8 +187,16 @@ def render_deployment() -> str:
     return re.sub(r'(<!-- table of (\S+) -->)\n.*?<!-- end -->', fill, page, flags=re.DOTALL)
 
 
+def main() -> None:
+    for path in sorted((ROOT / 'studies').glob('*.py')):
+        study = studies.Study.load(path)
+        results = studies.read_results(RESULTS / f'{study.name}.csv')
+        if len(results):
+            studies.write_report(study, results, RESULTS)
+    for name, content in (('deployment', render_deployment()), ('results', render())):
+        (ROOT / f'docs/{name}.md').write_text(content)
+        print(f'docs/{name}.md')
+
+
 if __name__ == '__main__':
-    (ROOT / 'docs/deployment.md').write_text(render_deployment())
-    print('docs/deployment.md')
-    (ROOT / 'docs/results.md').write_text(render())
-    print('docs/results.md')
+    main()
