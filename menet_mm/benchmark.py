@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +37,7 @@ from menet_mm.deploy.writers import quantize, write_model
 from menet_mm.errors import InputError
 from menet_mm.launch import keep_memory
 from menet_mm.memory_format import give_channels_last
+from menet_mm.study import count
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -54,13 +57,13 @@ def race(
 
     Args:
         contestants: who takes part.
-        folder: where exported models are kept; what is there already is used again.
+        folder: where exported models are kept, to be used again as long as code, config and versions stay as they are.
         rounds: measured turns of each, after one to warm up.
         reference: whose time the ratios are to.
         progress: gets a line at every step.
 
     Returns:
-        A row each: the contestant, ``milliseconds`` (median over rounds, of a batch), ``low`` and ``high`` (quartiles),
+        A row each: the contestant, ``mmacs`` of its network (of a picture), ``milliseconds`` (median over rounds, of a batch), ``low`` and ``high`` (quartiles),
         ``ratio`` to the reference (median of the ratios within a round), ``images_per_second``, ``peak_mb`` of its process,
         and what it was measured on.
 
@@ -78,8 +81,9 @@ def race(
         seconds = np.zeros((rounds + 1, len(workers)))
         for i in range(rounds + 1):
             progress(f'round {i} of {rounds}')
-            for k, worker in enumerate(workers):
-                seconds[i, k] = worker.ask('measure')
+            # Each is first in some round.
+            for k in (*range(i % len(workers), len(workers)), *range(i % len(workers))):
+                seconds[i, k] = workers[k].ask('measure')
         peaks = [round(worker.ask('peak')) for worker in workers]
     finally:
         for worker in workers:
@@ -93,6 +97,7 @@ def race(
         rows.append(
             dict(
                 asdict(contestant),
+                mmacs=_mmacs(contestant.network),
                 milliseconds=median,
                 low=low,
                 high=high,
@@ -107,7 +112,7 @@ def race(
 
 
 def machine() -> dict[str, str | int]:
-    """What a measurement was made on: processor, cores, versions, date."""
+    """What a measurement was made on: processor, its vector instructions as torch names them, cores, versions, date."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -119,6 +124,7 @@ def machine() -> dict[str, str | int]:
     name = next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
     return dict(
         cpu=name,
+        vectors=torch.backends.cpu.get_cpu_capability(),
         cores=len(os.sched_getaffinity(0)),
         python=platform.python_version(),
         **found,
@@ -201,7 +207,7 @@ def _training_step(contestant: Contestant, function: nn.Module, image: Tensor) -
     optimizer = torch.optim.SGD(function.parameters(), 0.1, 0.9, weight_decay=4e-5, nesterov=True)
 
     def step() -> None:
-        with torch.autocast('cpu', torch.bfloat16, enabled=contestant.form == 'amp'):
+        with torch.autocast('cpu', torch.bfloat16, enabled=contestant.precision == 'bf16'):
             loss = nn.functional.cross_entropy(function(image), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -262,6 +268,26 @@ def pytorchcv_name(backbone: dict) -> str:
     return names[kind]()
 
 
+@cache
+def _mmacs(network: str) -> float:
+    cfg = _config(network)
+    init_default_scope(cfg.default_scope)
+    _, size = preprocess_steps(cfg)
+    return round(count(MODELS.build(cfg.model).eval(), torch.rand(1, 3, *size))[1], 2)
+
+
+@cache
+def _fingerprint(network: str) -> str:
+    """Tell apart everything that an exported model depends on: the package's code, the config, the libraries, the processor."""
+    found = hashlib.sha256(_config(network).pretty_text.encode())
+    package = Path(menet_mm.__file__).parent
+    for path in sorted((*package.glob('models/*.py'), *package.glob('deploy/*.py'), package / 'benchmark.py')):
+        found.update(path.read_bytes())
+    stamp = {key: value for key, value in machine().items() if key != 'date'}
+    found.update(json.dumps(stamp).encode())
+    return found.hexdigest()[:12]
+
+
 def _interface(contestant: Contestant) -> dict:
     """Names and shape of the input, and names of the outputs, which only ncnn must know."""
     outputs = None
@@ -281,6 +307,7 @@ def _exported(contestant: Contestant, folder: Path) -> Path:
         contestant.form,
         f'b{contestant.batch}',
         *(['int8'] if int8 else []),
+        _fingerprint(contestant.network),
     )
     # OpenVINO's and ncnn's weights would have one name.
     path = folder / contestant.runtime / f'{"-".join(parts)}{ENDINGS[contestant.runtime]}'
@@ -298,20 +325,30 @@ def _exported(contestant: Contestant, folder: Path) -> Path:
     if int8:
         generator = np.random.default_rng(0)
         quantize(contestant.runtime, partial, [generator.random(image.shape, np.float32) for _ in range(8)])
-    for file in sorted(partial.parent.glob('partial.*'), reverse=True):
+    # The one that is looked for comes last, so that it has its weights.
+    for file in sorted(partial.parent.glob('partial.*'), key=lambda file: file.suffix == path.suffix):
         file.rename(path.with_suffix(file.suffix))
     return path
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
-    """Plot milliseconds of each network by runtime and form; the rows must be of one race."""
+    """Plot milliseconds of each network, least multiply-adds first, by runtime and form; the rows must be of one race."""
     chosen = rows.copy()
     chosen['way'] = chosen.source + ', ' + chosen.runtime + ', ' + chosen.form + ', ' + chosen.precision
-    table = chosen.pivot_table(index='way', columns='network', values='milliseconds', sort=False).iloc[::-1]
-    fig, axis = plt.subplots(figsize=(9, 1 + 0.18 * table.size), layout='constrained')
-    table.plot.barh(ax=axis, width=0.8)
-    axis.set(xlabel=f'ms, batch {rows.batch[0]}, threads {rows.threads[0]}', ylabel='')
-    axis.grid(axis='x', alpha=0.3)
+    places = chosen.groupby('network').mmacs.first().sort_values()
+    heights = {network: i for i, network in enumerate(places.index)}
+    fig, axis = plt.subplots(figsize=(10, max(3.2, 1 + 0.45 * len(places))), layout='constrained')
+    for number, (_, of_runtime) in enumerate(chosen.groupby('runtime', sort=False)):
+        for marker, (way, group) in zip('osD^vPX*', of_runtime.groupby('way', sort=False), strict=False):
+            height = group.network.map(heights)
+            axis.plot(group.milliseconds, height, marker, color=f'C{number}', fillstyle='none', label=way)
+    axis.set_yticks(range(len(places)), [f'{network}\n{mmacs:.1f} MMACs' for network, mmacs in places.items()])
+    axis.set(xlabel=f'ms, batch {rows.batch[0]}, threads {rows.threads[0]}', xscale='log')
+    for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        formatter('{x:g}')
+    axis.grid(alpha=0.3, which='both')
+    axis.margins(y=0.15)
+    axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     fig.savefig(path, dpi=110)
     plt.close(fig)
 

@@ -31,9 +31,9 @@ class Contestant:
     - ``runtime``: ``torch`` or one of the exported;
     - ``form``: ``plain`` (as trained), ``default`` (as torch exports it if one asks for nothing), ``deploy`` (ours) or
       ``compiled`` (ours, by ``torch.compile`` with frozen weights); of a training ``plain``, ``channels_last`` or
-      ``keep_memory`` alone, ``default`` (both, as ``tools/train.py`` does), ``amp`` or ``compiled`` (the same with bf16
-      autocast or ``torch.compile``);
-    - ``precision``: ``fp32``, ``bf16`` or ``int8``;
+      ``keep_memory`` alone, ``default`` (both, as ``tools/train.py`` does) or ``compiled`` (the same with
+      ``torch.compile``);
+    - ``precision``: ``fp32``, ``bf16`` (in torch by autocast) or ``int8``;
     - ``batch``, ``threads``.
     """
 

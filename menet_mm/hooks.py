@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import PretrainedInit, is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
@@ -43,12 +44,14 @@ class InputCheckHook(Hook):
                 runner.logger.info(f'Decoded {check_images(dataset)} images of {len(dataset)}: no defect found')
 
     def _check_pretrained(self, model: nn.Module) -> None:
-        """Check the files of ``init_cfg=dict(type='Pretrained', ...)``; a part may be missing, such as a plugin layer."""
-        for name, module in model.named_modules():
-            init_cfg = getattr(module, 'init_cfg', None)
-            if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
-                continue
+        """Check the files of ``init_cfg=dict(type='Pretrained', ...)``, alone or in a list.
+
+        A part may be missing, such as a plugin layer.
+        """
+        for name, module, init_cfg in _pretrained(model):
             path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
+            if prefix and not prefix.endswith('.'):
+                prefix += '.'  # as mmengine does
             checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
             state = checkpoint.get('state_dict', checkpoint)
             part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -64,7 +67,8 @@ class InputCheckHook(Hook):
                     f'({differing[0]}); give weights of the same arch'
                 )
 
-    def _check_classes(self, runner: Runner, dataset) -> None:
+    def _check_classes(self, runner: Runner, dataset: BaseDataset) -> None:
+        """Check that the model's parts have as many classes as the data."""
         classes = dataset.metainfo.get('classes')
         if classes is None:
             return
@@ -92,6 +96,15 @@ class InputCheckHook(Hook):
             if len(missing) + len(differing) < len(runner.model.state_dict()):
                 return
         check_fit(runner.model, checkpoint)
+
+
+def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
+    """Yield name, module and config of each initialization from a file."""
+    for name, module in model.named_modules():
+        given = getattr(module, 'init_cfg', None) or ()
+        for init_cfg in [given] if isinstance(given, dict) else given:
+            if init_cfg.get('type') in ('Pretrained', PretrainedInit):
+                yield name, module, init_cfg
 
 
 @HOOKS.register_module()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import mmengine
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
@@ -76,7 +77,8 @@ def get_inferencer(
         MMDetection's ``DetInferencer`` or MMPretrain's ``ImageClassificationInferencer``, by the config's scope.
 
     Raises:
-        InputError: if the model is unknown or the weights are missing, unsafe, damaged or of another network.
+        InputError: if the model is unknown, the device is not there, or the weights are missing, unsafe, damaged or of
+            another network.
 
     Example:
         >>> from menet_mm import get_inferencer
@@ -87,6 +89,8 @@ def get_inferencer(
     weights = weights or published
     if weights is None:
         raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
+    device = device or get_device()
+    _check_device(device)
     cfg = Config.fromfile(path)
     scope = cfg.get('default_scope')
     # The libraries leave their scope behind as the process's default, and build modules under the default.
@@ -94,7 +98,6 @@ def get_inferencer(
     # On a model of its own, because the inferencers load whatever fits and go on.
     checkpoint = read_checkpoint(weights, trust_checkpoint)
     check_fit(MODELS.build(cfg.model), checkpoint)
-    device = device or get_device()
     with tensors_only(trust_checkpoint), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='palette does not exist')
         if scope == 'mmpretrain':
@@ -110,6 +113,13 @@ def get_inferencer(
             inferencer.model.dataset_meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
             inferencer.visualizer.dataset_meta = inferencer.model.dataset_meta
         return inferencer
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
+        raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
 
 
 def get_predictor(

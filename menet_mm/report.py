@@ -14,7 +14,9 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dataset import BaseDataset
 from mmengine.structures import InstanceData
+from torch import Tensor
 
+from menet_mm.checkpoints import read_plain_pickle
 from menet_mm.errors import InputError
 
 matplotlib.use('Agg')
@@ -24,12 +26,42 @@ import matplotlib.pyplot as plt
 DRAWN_SCORE = 0.3
 
 
+def read_predictions(path: Path) -> list[dict]:
+    """Read what ``tools/test.py --out`` wrote; nothing that a foreign file brings along is run.
+
+    Returns:
+        For each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
+
+    Raises:
+        InputError: if it is damaged, something else, or holds more than tensors and plain values.
+    """
+    advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
+    with path.open('rb') as file:
+        try:
+            predictions = read_plain_pickle(file)
+        except Exception as error:  # a damaged pickle can fail in any way
+            reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
+            raise InputError(f'{path} cannot be read as predictions ({reason}): {advice}') from None
+    if not isinstance(predictions, list) or not all(map(_is_prediction, predictions)):
+        raise InputError(f"{path} is no list of a detector's predictions: {advice}")
+    return predictions
+
+
+def _is_prediction(value: object) -> bool:
+    found = value.get('pred_instances') if isinstance(value, dict) else None
+    return (
+        isinstance(found, dict)
+        and {'img_id', 'img_path'} <= value.keys()
+        and all(isinstance(found.get(key), Tensor) for key in ('bboxes', 'scores', 'labels'))
+    )
+
+
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
     """Bring predictions and ground truth into the form and order that mmdet's ``eval_map`` takes.
 
     Args:
         dataset: the data set that was tested.
-        predictions: what ``tools/test.py --out`` wrote.
+        predictions: from :func:`read_predictions`.
 
     Returns:
         Detections, for each image a list of (n, 5) arrays by class; and annotations, for each image a dict.
@@ -157,11 +189,14 @@ def draw_detections(
 
     Args:
         dataset: the data set that was tested.
-        predictions: what ``tools/test.py --out`` wrote.
+        predictions: from :func:`read_predictions`.
         detections: as :func:`match` returns them.
         annotations: as :func:`match` returns them.
         path: picture to write.
         count: how many pictures; the first half has the highest AP of a single picture, the second the lowest.
+
+    Raises:
+        InputError: if it cannot be written.
     """
     drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
     quality = [
@@ -190,4 +225,5 @@ def draw_detections(
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
     rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
-    cv2.imwrite(str(path), np.vstack(rows))
+    if not cv2.imwrite(str(path), np.vstack(rows)):
+        raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir')

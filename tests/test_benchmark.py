@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from menet_mm import InputError
-from menet_mm.benchmark import MMDET_SSD_PIPELINE, measure_pipelines, race
+from menet_mm.benchmark import MMDET_SSD_PIPELINE, _fingerprint, measure_pipelines, race
 from menet_mm.benchmark_worker import Contestant
 
 LOADING = MMDET_SSD_PIPELINE[:2]
@@ -73,6 +73,7 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     rows = race(contestants, tmp_path, rounds=2, progress=lines.append)
     assert rows.form.tolist() == ['plain', 'deploy', 'default']
     assert rows.ratio[0] == 1
+    assert rows.mmacs.tolist() == 3 * [41.03]
     assert (rows.low <= rows.milliseconds).all()
     assert (rows.milliseconds <= rows.high).all()
     assert rows.images_per_second[2] == pytest.approx(2000 / rows.milliseconds[2], rel=0.01)
@@ -84,12 +85,15 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     before = model.stat().st_mtime_ns
     race(contestants[1:2], tmp_path, rounds=1)
     assert model.stat().st_mtime_ns == before  # used again
+    # Another config, code or library is another file.
+    assert _fingerprint('menet108_in1k') != _fingerprint('mobilenet025_in1k')
+    assert _fingerprint('mobilenet025_in1k') in model.stem
 
 
 def test_a_contestant_that_cannot_run_is_named(tmp_path):
     with pytest.raises(InputError, match='no config menet999'):
         race([Contestant('menet999', 'menet_mm', 'torch', 'plain')], tmp_path, rounds=1)
-    damaged = tmp_path / 'onnxruntime/menet108_in1k-menet_mm-plain-b1-int8.onnx'
+    damaged = tmp_path / f'onnxruntime/menet108_in1k-menet_mm-plain-b1-int8-{_fingerprint("menet108_in1k")}.onnx'
     damaged.parent.mkdir()
     damaged.write_text('no model')
     with pytest.raises(InputError, match='menet108_in1k menet_mm onnxruntime plain int8'):

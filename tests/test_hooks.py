@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmcv.ops import RoIAlign
+from mmengine.model import BaseModule
 from torch import nn
 
 from menet_mm import InputError
@@ -48,6 +49,24 @@ def test_fine_tuning_takes_a_part_but_not_nothing():
     load(model, {'weight': torch.zeros(4, 3, 1, 1), 'head': torch.zeros(9)}, training=True)
     with pytest.raises(InputError, match='2 tensors are missing'):
         load(model, {'head': torch.zeros(9)}, training=True)
+
+
+@pytest.mark.parametrize('more', [[], [dict(type='Kaiming', layer='Conv2d')]])
+def test_weights_to_start_from_are_checked_alone_and_in_a_list(tmp_path, more):
+    path = str(tmp_path / 'x.pth')
+    for prefix in ('backbone.', 'backbone', None):  # mmengine takes it without the dot, too
+        pretrained = dict(type='Pretrained', checkpoint=path, prefix=prefix)
+        model = BaseModule([*more, pretrained] if more else pretrained)
+        model.conv = nn.Conv2d(3, 4, 1)
+        start = prefix and 'backbone.'
+        for width, message in ((4, None), (5, 'is of another network')):
+            state = nn.Conv2d(3, width, 1).state_dict(prefix=f'{start or ""}conv.')
+            torch.save(dict(state_dict=state), path)
+            if not message:
+                InputCheckHook()._check_pretrained(model)
+                continue
+            with pytest.raises(InputError, match=message):
+                InputCheckHook()._check_pretrained(model)
 
 
 def test_channels_last_reaches_the_backbone_during_a_run_alone():

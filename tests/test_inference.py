@@ -52,6 +52,8 @@ def test_what_cannot_be_built_is_said(weights):
         (('menet108_in1k',), 'no weights of menet108_in1k are published'),
         (('menet108_in1k', 'none.pth'), 'no checkpoint none.pth'),
         (('menet228_in1k', weights['menet108_in1k']), 'of another network'),
+        (('menet108_in1k', weights['menet108_in1k'], 'foo'), "no device 'foo' here: give cpu, or"),
+        (('menet108_in1k', weights['menet108_in1k'], 'cuda:99'), "no device 'cuda:99' here"),
     ]:
         with pytest.raises(InputError, match=message):
             get_inferencer(*arguments)

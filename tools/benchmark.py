@@ -11,7 +11,13 @@ from menet_mm.benchmark import MMDET_SSD_PIPELINE, Contestant, machine, measure_
 from menet_mm.cli import run
 from menet_mm.errors import InputError
 
-RESULTS = Path('docs/benchmarks')
+RUNTIMES = ['torch', 'onnxruntime', 'openvino', 'ncnn']
+#: What each kind of measurement has no use for.
+UNUSED = {
+    'inference': [],
+    'training': ['runtimes', 'folder'],
+    'data': ['networks', 'runtimes', 'precisions', 'threads', 'batch', 'compile', 'folder'],
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,21 +28,37 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--networks',
         nargs='+',
-        default=['menet228_in1k', 'shufflenet1x_in1k', 'mobilenet050_in1k'],
         metavar='CONFIG',
-        help='names of configs; the ratios are to the first one, as pytorchcv has it where it does',
+        help='names of configs, by default menet228_in1k shufflenet1x_in1k mobilenet050_in1k, for training the first of them; '
+        'the ratios are to the first one, as pytorchcv has it where it does',
     )
-    parser.add_argument('--runtimes', nargs='+', default=['torch', 'onnxruntime', 'openvino', 'ncnn'])
-    parser.add_argument('--precisions', nargs='+', default=['fp32'], choices=['fp32', 'bf16', 'int8'])
-    parser.add_argument('--threads', type=int, default=1, help='threads of each contestant')
+    parser.add_argument('--runtimes', nargs='+', choices=RUNTIMES, help='all by default')
+    parser.add_argument('--precisions', nargs='+', choices=['fp32', 'bf16', 'int8'], help='fp32 by default')
+    parser.add_argument('--threads', type=int, help='threads of each contestant: 1')
     parser.add_argument('--batch', type=int, help='pictures in a batch: 1, for training 64')
     parser.add_argument('--rounds', type=int, help='measured rounds: 15, for training and data 5')
     parser.add_argument('--compile', action='store_true', help='with torch.compile as well, which takes a minute each')
-    parser.add_argument(
-        '--folder', type=Path, default=Path('work_dirs/benchmark'), help='where exported models are kept'
+    parser.add_argument('--folder', type=Path, help='where exported models are kept: work_dirs/benchmark')
+    parser.add_argument('--out', type=Path, metavar='CSV', help='rows: work_dirs/benchmark/<kind>.csv')
+    args = parser.parse_args()
+    args.kind = 'training' if args.train else 'data' if args.data else 'inference'
+    for name in UNUSED[args.kind]:
+        if getattr(args, name):
+            raise InputError(f'--{name} means nothing for {args.kind}: leave it out')
+    for name in ('threads', 'batch', 'rounds'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError('--threads, --batch and --rounds must be at least 1')
+    args.networks = (
+        args.networks or ['menet228_in1k', 'shufflenet1x_in1k', 'mobilenet050_in1k'][: 1 if args.train else 3]
     )
-    parser.add_argument('--out', type=Path, metavar='CSV', help='rows; docs/benchmarks/<kind>.csv by default')
-    return parser.parse_args()
+    args.runtimes = args.runtimes or RUNTIMES
+    args.precisions = args.precisions or ['fp32']
+    args.threads = args.threads or 1
+    args.batch = args.batch or (64 if args.train else 1)
+    args.rounds = args.rounds or (15 if args.kind == 'inference' else 5)
+    args.folder = args.folder or Path('work_dirs/benchmark')
+    args.out = args.out or Path(f'work_dirs/benchmark/{args.kind}.csv')
+    return args
 
 
 def inference(args: argparse.Namespace) -> list[Contestant]:
@@ -45,7 +67,7 @@ def inference(args: argparse.Namespace) -> list[Contestant]:
     for network in args.networks:
 
         def add(source: str, runtime: str, form: str, precision: str = 'fp32', network: str = network) -> None:
-            found.append(Contestant(network, source, runtime, form, precision, args.batch or 1, args.threads))
+            found.append(Contestant(network, source, runtime, form, precision, args.batch, args.threads))
 
         theirs = network.endswith('_in1k')  # pytorchcv has no detectors with these backbones
         plain = 'pytorchcv' if theirs else 'menet_mm'
@@ -72,10 +94,12 @@ def training(args: argparse.Namespace) -> list[Contestant]:
     for network in args.networks:
         if not network.endswith('_in1k'):
             raise InputError(f'--train measures classifiers, such as menet228_in1k, but got {network}')
-        forms = ['plain', 'channels_last', 'keep_memory', 'default', 'amp', *(['compiled'] if args.compile else [])]
+        forms = ['plain', 'channels_last', 'keep_memory', 'default', *(['compiled'] if args.compile else [])]
+        ways = [('pytorchcv', 'plain', 'fp32'), *(('menet_mm', form, 'fp32') for form in forms)]
+        ways += [('menet_mm', 'default', 'bf16')] if 'bf16' in args.precisions else []
         found += [
-            Contestant(network, source, 'torch', form, 'fp32', args.batch or 64, args.threads, training=True)
-            for source, form in [('pytorchcv', 'plain'), *(('menet_mm', form) for form in forms)]
+            Contestant(network, source, 'torch', form, precision, args.batch, args.threads, training=True)
+            for source, form, precision in ways
         ]
     return found
 
@@ -91,29 +115,22 @@ def pipelines(rounds: int) -> pd.DataFrame:
 
 def main() -> None:
     args = parse_args()
-    if min(args.threads, args.batch or 1, args.rounds or 1) < 1:
-        raise InputError('--threads, --batch and --rounds must be at least 1')
-    unknown = set(args.runtimes) - {'torch', 'onnxruntime', 'openvino', 'ncnn'}
-    if unknown:
-        raise InputError(f'unknown runtime {", ".join(unknown)}: choose of torch, onnxruntime, openvino, ncnn')
-    kind = 'training' if args.train else 'data' if args.data else 'inference'
-    out = args.out or RESULTS / f'{kind}.csv'
     console = Console()
     if args.data:
-        rows = pipelines(args.rounds or 5)
+        rows = pipelines(args.rounds)
         shown = ['pipeline', 'images_per_second', 'low', 'high', 'ratio']
     else:
         contestants = training(args) if args.train else inference(args)
         with console.status('starting') as status:
-            rows = race(contestants, args.folder, args.rounds or (5 if args.train else 15), progress=status.update)
+            rows = race(contestants, args.folder, args.rounds, progress=status.update)
         shown = ['network', 'source', 'runtime', 'form', 'precision', 'milliseconds', 'low', 'high', 'ratio', 'peak_mb']
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(out, index=False)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(args.out, index=False)
     print(rows[shown].to_string(index=False))
-    print(f'rows: {out}')
-    if kind == 'inference':
-        plot(rows, out.with_suffix('.png'))
-        print(f'plot: {out.with_suffix(".png")}')
+    print(f'rows: {args.out}')
+    if args.kind == 'inference':
+        plot(rows, args.out.with_suffix('.png'))
+        print(f'plot: {args.out.with_suffix(".png")}')
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from menet_mm.cli import run
-from menet_mm.datasets.download import ARCHIVES, download, unpack
+from menet_mm.datasets.download import ARCHIVES, download, is_unpacked, unpack
 
 
 def main() -> None:
@@ -19,14 +19,18 @@ def main() -> None:
     args = parser.parse_args()
     args.root.mkdir(parents=True, exist_ok=True)
     for year in args.years:
+        folder = args.root / 'VOCdevkit' / f'VOC{year}'
         for archive in ARCHIVES[year]:
+            if is_unpacked(folder, archive['split'], archive['pictures']):
+                print(f'{folder} has all {archive["pictures"]} pictures of {archive["split"]} already')
+                continue
             path = args.root / archive['filename']
             download(archive['url'], path, archive['md5'])
             print(f'unpacking {path} ...')
             unpack(path, args.root)
             if not args.keep:
                 path.unlink()
-        print(f'{args.root / "VOCdevkit" / f"VOC{year}"} is ready')
+        print(f'{folder} is ready')
 
 
 if __name__ == '__main__':

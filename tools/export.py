@@ -8,6 +8,7 @@ import numpy as np
 from menet_mm.cli import add_trust_argument, run
 from menet_mm.datasets.shapes import draw
 from menet_mm.deploy import export
+from menet_mm.deploy.rewrite import BLOCKS
 from menet_mm.deploy.runner import RUNTIMES, description_path
 from menet_mm.errors import InputError
 from menet_mm.pictures import find_images, read_image
@@ -28,6 +29,13 @@ def parse_args() -> argparse.Namespace:
         '--images', metavar='DIR', help='pictures to compare with PyTorch on; generated ones by default'
     )
     parser.add_argument('--dynamic-batch', action='store_true', help='let the batch size vary, with onnx and openvino')
+    parser.add_argument(
+        '--block',
+        type=int,
+        choices=BLOCKS,
+        help='with onnx: channels in a block, which the processor decides that will run the model: 16 with AVX-512 and on '
+        "ARM, 8 on other x86; this machine's by default",
+    )
     add_trust_argument(parser)
     return parser.parse_args()
 
@@ -50,6 +58,8 @@ def main() -> None:
     suffix = SUFFIXES[dict(onnx='onnxruntime').get(args.to, args.to)]
     if args.out.suffix != suffix:
         raise InputError(f'--out {args.out} must end in {suffix} for --to {args.to}')
+    if args.block and args.to != 'onnx':
+        raise InputError(f'--block is for --to onnx: leave it out for {args.to}')
     if args.calib and not args.int8:
         raise InputError('--calib is for --int8: give both or none')
     if args.calib_images < 1:
@@ -68,6 +78,7 @@ def main() -> None:
         int8=args.int8,
         calibration=calibration,
         dynamic_batch=args.dynamic_batch,
+        block=args.block,
         trust_checkpoint=args.trust_checkpoint,
         progress=lambda line: print(f'{line} ...', flush=True),
     )

@@ -81,6 +81,8 @@ def write_json(path: Path, content: dict) -> None:
 
 def main() -> None:
     args = parse_args()
+    if not 0 <= args.score_thr <= 1:
+        raise InputError(f'--score-thr must lie in 0..1, but got {args.score_thr:g}')
     targets, others = find_images(args.images)
     if args.out and args.out.exists() and not args.out.is_dir():
         raise InputError(f'--out {args.out} is a file: give a folder')
@@ -108,7 +110,8 @@ def main() -> None:
         if args.out:
             drawing = args.out / target
             drawing.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(drawing), draw_result(image, result))
+            if not cv2.imwrite(str(drawing), draw_result(image, result)):
+                raise InputError(f'{drawing} cannot be written: make room on the disk, or give another --out')
     if args.json:
         source = dict(model=args.model) if args.model else dict(config=args.config, weights=args.weights)
         write_json(args.json, dict(source, classes=classes, results=results, skipped=skipped))

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-import mmengine
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +34,7 @@ def main() -> None:
     init_default_scope('mmdet')
     log = report.read_log(work_dir)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    predictions = mmengine.load(args.predictions)
+    predictions = report.read_predictions(args.predictions)
     detections, annotations = report.match(dataset, predictions)
     table = report.ap_by_class(
         dataset.metainfo['classes'], detections, annotations, cfg.test_evaluator.get('eval_mode', '11points')

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import mmengine
 from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import BaseMetric, DumpResults
 
 from menet_mm.cli import add_trust_argument, run
 from menet_mm.deploy.runner import RUNTIMES
 from menet_mm.errors import InputError
 from menet_mm.launch import add_config_arguments, build_runner, check_checkpoint, check_data, load_config
+
+#: What mmengine can write, by --out-item.
+ENDINGS = {'pred': ('.pkl', '.pickle'), 'metrics': ('.json', '.yaml', '.yml', '.pkl', '.pickle')}
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,8 +80,9 @@ def use_exported(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.out and args.out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
-        raise InputError(f'--out {args.out} must end in .pkl, or give --out-item metrics for a .json')
+    # mmengine would find out at the end of the test.
+    if args.out and not args.out.endswith(ENDINGS[args.out_item]):
+        raise InputError(f'--out {args.out} must end in .pkl, or with --out-item metrics in .json')
     cfg = load_config(args)
     exported = Path(args.checkpoint).suffix in RUNTIMES
     if exported:
@@ -107,14 +112,12 @@ def main() -> None:
         mmengine.dump(metrics, args.out)
 
 
-def dump_metric(scope: str, path: str):
+def dump_metric(scope: str, path: str) -> BaseMetric:
     """Build the metric that writes predictions; mmdet's leaves out the ground truth and compresses masks."""
     if scope == 'mmdet':
         from mmdet.evaluation import DumpDetResults
 
         return DumpDetResults(out_file_path=path)
-    from mmengine.evaluator import DumpResults
-
     return DumpResults(out_file_path=path)
 
 

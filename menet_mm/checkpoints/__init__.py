@@ -1,14 +1,25 @@
 """Checkpoints: reading files that nobody vouches for, and converting other people's into MMPretrain's form."""
 
 from .convert import convert, write_checkpoint
-from .read import check_fit, compare, fetch, read_checkpoint, tensors_only, use_tensors_only
+from .read import (
+    check_fit,
+    compare,
+    fetch,
+    get_state,
+    read_checkpoint,
+    read_plain_pickle,
+    tensors_only,
+    use_tensors_only,
+)
 
 __all__ = [
     'check_fit',
     'compare',
     'convert',
     'fetch',
+    'get_state',
     'read_checkpoint',
+    'read_plain_pickle',
     'tensors_only',
     'use_tensors_only',
     'write_checkpoint',

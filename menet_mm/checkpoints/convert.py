@@ -21,6 +21,8 @@ from torch import Tensor
 from menet_mm.errors import InputError
 from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
 
+from .read import get_state
+
 
 class Layout(NamedTuple):
     """How somebody names the tensors of a network."""
@@ -132,8 +134,7 @@ def convert(checkpoint: dict) -> Converted:
         raise InputError(
             'the file holds no state dict: a dict of tensors, or one under the key state_dict, was expected'
         )
-    state = {str(key).removeprefix('module.'): tensor for key, tensor in state.items()}
-    layout, renamed = _rename(state)
+    layout, renamed = _rename(get_state(checkpoint))
     backbone, arch = _recognise(renamed, layout)
     for key in list(renamed):
         # The authors' torch did not count batches yet.

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from menet_mm.errors import InputError
 
@@ -63,16 +66,16 @@ def _history_method(owner: type, name: str) -> object:
     return getattr(owner, name)
 
 
-#: What a training checkpoint of mmengine holds besides tensors: numbers of numpy and the history of logged scalars.
-PLAIN_TYPES = [
-    HistoryBuffer,
-    (_history_method, 'builtins.getattr'),
+#: Arrays and numbers of numpy.
+NUMPY_TYPES = [
     (_Dtype, 'numpy.dtype'),
     (_Array, 'numpy.ndarray'),
     # numpy 1 and 2
     *((_reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
     *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]
+#: What a training checkpoint of mmengine holds besides tensors: numbers of numpy and the history of logged scalars.
+PLAIN_TYPES = [HistoryBuffer, (_history_method, 'builtins.getattr'), *NUMPY_TYPES]
 
 
 def _restore(value: object) -> object:
@@ -89,6 +92,41 @@ def _restore(value: object) -> object:
     return value
 
 
+def _storage(data: bytes) -> object:
+    """Stand in for ``torch.storage._load_from_bytes``, which reads the memory of a tensor and unpickles anything."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _bytes(text: str = '', encoding: str = 'latin1') -> bytes:
+    """Stand in for ``_codecs.encode`` and ``bytes``, as which pickles of protocol 2 keep bytes."""
+    return text.encode('latin1')
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    KNOWN = {
+        **{name: stand_in for stand_in, name in NUMPY_TYPES},
+        'collections.OrderedDict': OrderedDict,
+        'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
+        'torch.storage._load_from_bytes': _storage,
+        **dict.fromkeys(('_codecs.encode', 'builtins.bytes', '__builtin__.bytes'), _bytes),
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        """Refuse what is not known: every callable of a pickle comes from here."""
+        if (found := self.KNOWN.get(f'{module}.{name}')) is None:
+            raise pickle.UnpicklingError(f'it names {module}.{name}, which is neither a tensor nor a plain value')
+        return found
+
+
+def read_plain_pickle(file: BinaryIO) -> object:
+    """Read a pickle, such as ``mmengine.dump`` writes, of dicts, lists, tensors, arrays and plain values alone.
+
+    Raises:
+        pickle.UnpicklingError: if it holds anything else. A damaged pickle can raise any exception.
+    """
+    return _restore(_PlainUnpickler(file).load())
+
+
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
     """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive.
 
@@ -98,7 +136,8 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         map_location: device of the tensors.
 
     Returns:
-        What was saved; of a safetensors file ``dict(meta=..., state_dict=...)``.
+        What was saved; of a safetensors file ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict,
+        and so is its ``dataset_meta`` if it has one, whatever the file holds there.
 
     Raises:
         InputError: if there is no such file, or it is empty, damaged or no checkpoint, or holds more than tensors and
@@ -109,7 +148,7 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         try:
             return read_checkpoint(cached, trust, map_location)
         except InputError:
-            cached.unlink()  # so that the next call fetches it again
+            cached.unlink(missing_ok=True)  # so that the next call fetches it again
             raise
     path = Path(path).expanduser()
     if not path.is_file():
@@ -138,9 +177,14 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         raise _damaged(path, type(error).__name__) from None
     if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
         raise InputError(f'checkpoint {path} holds no dict of tensors')
-    if not trust and isinstance(content.get('meta'), dict):
-        # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
-        content['meta'].pop('config', None)
+    if 'state_dict' in content and not isinstance(content.get('meta'), dict):
+        content['meta'] = {}
+    if isinstance(meta := content.get('meta'), dict):
+        if not isinstance(meta.get('dataset_meta'), dict):
+            meta.pop('dataset_meta', None)
+        if not trust:
+            # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
+            meta.pop('config', None)
     return content
 
 
@@ -251,12 +295,16 @@ def check_fit(model: nn.Module, checkpoint: dict) -> None:
     )
 
 
+def get_state(checkpoint: dict) -> dict[str, Tensor]:
+    """Get the tensors of what :func:`read_checkpoint` returns, by names without the ``module.`` of ``DataParallel``."""
+    return {str(key).removeprefix('module.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+
+
 def compare(model: nn.Module, checkpoint: dict) -> tuple[list[str], list[str], list[str]]:
     """List the tensors in which a checkpoint differs from a model: missing, unexpected, and of another shape."""
     model = getattr(model, 'module', model)
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    state = checkpoint.get('state_dict', checkpoint)
-    given = {str(key).removeprefix('module.'): tuple(getattr(value, 'shape', ())) for key, value in state.items()}
+    given = {key: tuple(getattr(value, 'shape', ())) for key, value in get_state(checkpoint).items()}
     return (
         [key for key in own if key not in given],
         [key for key in given if key not in own],

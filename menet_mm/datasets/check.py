@@ -80,7 +80,13 @@ def _check_coco(leaf: dict, path: Path) -> None:
 def _check_voc(leaf: dict, root: Path, ann_file: Path) -> None:
     folder = root / leaf['data_prefix']['sub_data_root']
     names = Counter()
-    for image_id in ann_file.read_text().splitlines():
+    try:
+        ids = ann_file.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(
+            f'{ann_file} is no text: a list of picture ids, one a line, was expected as ann_file'
+        ) from None
+    for image_id in ids:
         names.update(_names_in(folder / leaf.get('ann_subdir', 'Annotations') / f'{image_id}.xml'))
     classes = (leaf.get('metainfo') or {}).get('classes')
     if classes and not leaf.get('test_mode') and not any(names[name] for name in classes):
@@ -98,11 +104,13 @@ def _names_in(path: Path) -> list[str]:
             int(root.find('size').find(side).text)
         for obj in root.findall('object'):
             for side in ('xmin', 'ymin', 'xmax', 'ymax'):
-                float(obj.find('bndbox').find(side).text)
+                int(float(obj.find('bndbox').find(side).text))
+            if (difficult := obj.find('difficult')) is not None:
+                int(difficult.text)
         return [obj.find('name').text for obj in root.findall('object')]
     except FileNotFoundError:
         raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
-    except (ET.ParseError, AttributeError, TypeError, ValueError) as error:
+    except (ET.ParseError, AttributeError, TypeError, ValueError, OverflowError, LookupError) as error:
         raise InputError(
             f'annotation {path} is not valid VOC XML ({error}); repair it or take its id out of the list'
         ) from None

@@ -56,11 +56,14 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
         ``out``.
 
     Raises:
-        InputError: if a count is below 1, or ``out`` is a folder that this function did not write.
+        InputError: if a count is below 1 or the seed below 0, or ``out`` is a folder that this function did not write, or
+            cannot be written.
     """
     out = Path(out)
     if train < 1 or test < 1:
         raise InputError(f'both splits need at least one picture, but got train={train} and test={test}')
+    if seed < 0:
+        raise InputError(f'the seed must be 0 or more, but got {seed}: give another --seed')
     recipe = dict(version=VERSION, train=train, test=test, seed=seed, classes=list(CLASSES))
     stamp = out / 'shapes.json'
     if stamp.is_file() and json.loads(stamp.read_text()) == recipe:
@@ -90,7 +93,9 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
         image_id = f'{split}_{i:05d}'
         ids.append(image_id)
         file_name = f'{image_id}.jpg'
-        cv2.imwrite(str(root / 'VOC2007/JPEGImages' / file_name), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        path = root / 'VOC2007/JPEGImages' / file_name
+        if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85]):
+            raise InputError(f'{path} cannot be written: make room on the disk, or give another --out')
         _voc_xml(file_name, width, height, shapes).write(root / 'VOC2007/Annotations' / f'{image_id}.xml')
         images.append(dict(id=i, file_name=file_name, width=width, height=height))
         for shape in shapes:

@@ -19,7 +19,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
 import menet_mm
-from menet_mm.checkpoints import check_fit, read_checkpoint
+from menet_mm.checkpoints import check_fit, get_state, read_checkpoint
 from menet_mm.errors import InputError
 
 from .functions import RawDetections, check_exportable, make_function
@@ -61,6 +61,7 @@ def export(
     int8: bool = False,
     calibration: Sequence[np.ndarray] = (),
     dynamic_batch: bool = False,
+    block: int | None = None,
     trust_checkpoint: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Difference:
@@ -77,6 +78,7 @@ def export(
         int8: quantize to 8 bit with the runtime's own tool; the difference is measured, but no bound is set.
         calibration: pictures for that.
         dynamic_batch: let the batch size vary (not with ncnn).
+        block: for ONNX Runtime, see :func:`to_deploy`.
         trust_checkpoint: unpickle any object in the checkpoint, which may run code.
         progress: gets a line at every step.
 
@@ -106,13 +108,13 @@ def export(
     check_exportable(model)
     content = read_checkpoint(checkpoint, trust_checkpoint)
     check_fit(model, content)
-    model.load_state_dict(content.get('state_dict', content))
+    model.load_state_dict(get_state(content))
     steps, size = preprocess_steps(cfg)
     with quiet():
         description = describe(cfg, model, steps, size, content, checkpoint)
     reference = make_function(model, size)
     example = torch.rand(1, 3, *size)
-    form = make_function(to_deploy(model, runtime), size)
+    form = make_function(to_deploy(model, runtime, block), size)
     if isinstance(reference, RawDetections):
         description['nms']['anchors'] = reference.anchors
     description |= dict(

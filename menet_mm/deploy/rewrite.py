@@ -6,6 +6,7 @@ What was tried, what it gained and what did not pay is in docs/deployment.md.
 from __future__ import annotations
 
 import copy
+import platform
 from math import ceil, gcd
 from typing import NamedTuple
 
@@ -20,16 +21,22 @@ from menet_mm.models import MEModule, MENet, MergingEvolution, SqueezeExcitation
 #: Runtimes that have an inference form.
 TARGETS = ('torch', 'onnxruntime', 'openvino', 'ncnn')
 
-#: Channels that ONNX Runtime's blocked layout keeps together on a CPU with AVX-512. Most layers take this layout only where
-#: their widths are multiples, depthwise convolutions where theirs is a multiple of :data:`DEPTHWISE_BLOCK`
-#: (onnxruntime/core/optimizer/nchwc_transformer.cc).
-BLOCK = 16
+#: Numbers of channels that ONNX Runtime's blocked layout keeps together: 8 on an x86 processor, 16 on one with AVX-512 and
+#: on ARM (MlasNchwcGetBlockSize). Most layers take this layout only where their widths are multiples, depthwise convolutions
+#: where theirs is a multiple of :data:`DEPTHWISE_BLOCK` (onnxruntime/core/optimizer/nchwc_transformer.cc).
+BLOCKS = (8, 16)
 DEPTHWISE_BLOCK = 4
 #: Grouped convolutions are widened for the blocked layout if that adds no more than this factor of work.
 MAX_WIDENING = 1.12
 
 
-def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
+def native_block() -> int:
+    """The one of :data:`BLOCKS` that ONNX Runtime uses on this machine."""
+    plain = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.cpu.get_cpu_capability() != 'AVX512'
+    return 8 if plain else 16
+
+
+def to_deploy(model: nn.Module, target: str = 'torch', block: int | None = None) -> nn.Module:
     """Make the inference form of a model for a runtime. The model itself stays as it is.
 
     For every target, batch norm is folded into the convolutions. For ``torch`` the weights get the channels_last memory
@@ -38,13 +45,15 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
     Args:
         model: a classifier of MMPretrain, a detector of MMDetection (SSD or Faster R-CNN), or a backbone alone.
         target: one of :data:`TARGETS`.
+        block: for ``onnxruntime``, the one of :data:`BLOCKS` for the processor that will run it; this machine's by default.
+            It changes the speed alone.
 
     Returns:
         A copy in eval mode, with the same interface, that computes the same up to the rounding of 32-bit numbers. It cannot
         be trained, and its tensors have other names and shapes than a checkpoint's.
 
     Raises:
-        InputError: if the target is unknown, or the model has convolutions that standardize their weights.
+        InputError: if the target or the block is unknown, or the model has convolutions that standardize their weights.
 
     Example:
         >>> import torch
@@ -56,6 +65,8 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}")
+    if block not in (None, *BLOCKS):
+        raise InputError(f'unknown block {block}: choose one of {", ".join(map(str, BLOCKS))}')
     if any(isinstance(module, ConvWS2d | ConvAWS2d) for module in model.modules()):
         # mmcv would fold norm layers into weights that are standardized afterwards.
         raise InputError('no inference form of convolutions that standardize their weights: use conv_cfg=None')
@@ -69,7 +80,7 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
         for module in list(model.modules()):
             if isinstance(module, MENet) and _is_plain(module):
                 with module.stem[0].conv.weight.device:
-                    _rearrange(module)
+                    _rearrange(module, block or native_block())
             for name, child in module.named_children():
                 # torch's attention reads the weights of its layers past their forward.
                 if type(child) is nn.Linear and not type(module).__module__.startswith('torch.nn.modules.'):
@@ -79,15 +90,15 @@ def to_deploy(model: nn.Module, target: str = 'torch') -> nn.Module:
     return model
 
 
-def _rearrange(backbone: MENet) -> None:
+def _rearrange(backbone: MENet, block: int) -> None:
     """Rearrange a MENet or ShuffleNet for ONNX Runtime, in place."""
     stem = backbone.stem[0].conv
     width = stem.out_channels
     # Otherwise the pooling behind it, of the largest maps, needs the plain layout. A padded channel stays zero.
-    backbone.stem[0].conv = _resized(stem, outputs=Place(torch.arange(width), _up(width, BLOCK)))
+    backbone.stem[0].conv = _resized(stem, outputs=Place(torch.arange(width), _up(width, block)))
     for i, stage in enumerate(backbone.stages):
         for j, unit in enumerate(stage):
-            stage[j] = BlockedUnit(unit, padded_input=i == j == 0)
+            stage[j] = BlockedUnit(unit, block, padded_input=i == j == 0)
         if len(stage) > 1 and stage[1].blocked:
             channels = stage[1].expand.out_channels
             # An identity that takes the blocked layout, which the residual sums of the stage then keep. Concat, in front of
@@ -157,33 +168,36 @@ class BlockedUnit(nn.Module):
 
     Args:
         unit: the unit.
+        block: one of :data:`BLOCKS`.
         padded_input: channels of zeros follow those of the input, up to a whole block, and are dropped.
     """
 
-    def __init__(self, unit: MEModule, padded_input: bool = False) -> None:
+    def __init__(self, unit: MEModule, block: int, padded_input: bool = False) -> None:
         super().__init__()
         compress, depthwise, expand = unit.compress.conv, unit.depthwise.conv, unit.expand.conv
         groups, entering = unit.groups, compress.in_channels
         width = compress.out_channels // groups
         #: Whether the grouped convolutions take the blocked layout.
         self.blocked = (
-            entering // groups % BLOCK == 0
-            and expand.out_channels // groups % BLOCK == 0
-            and _up(width, BLOCK) <= MAX_WIDENING * width
+            entering // groups % block == 0
+            and expand.out_channels // groups % block == 0
+            and _up(width, block) <= MAX_WIDENING * width
         )
         # The depthwise convolution asks for a multiple over all groups, not in each.
-        padded = _up(width, BLOCK if self.blocked else DEPTHWISE_BLOCK // gcd(groups, DEPTHWISE_BLOCK))
+        padded = _up(width, block if self.blocked else DEPTHWISE_BLOCK // gcd(groups, DEPTHWISE_BLOCK))
         bottleneck = groups * padded
         place = torch.arange(bottleneck).view(groups, padded)[:, :width].reshape(-1)
         # A shuffle moves channel i * width + j to j * groups + i.
         shuffled = Place(place.view(groups, width).t().reshape(-1), bottleneck)
         self.compress = _resized(
             compress,
-            inputs=Place(torch.arange(entering), _up(entering, BLOCK)) if padded_input else None,
+            inputs=Place(torch.arange(entering), _up(entering, block)) if padded_input else None,
             outputs=Place(place, bottleneck),
         )
+        # Not the unit's other activation: a PReLU learns.
+        self.compress_act = unit.compress.activate
         self.depthwise = _resized(depthwise, outputs=shuffled, groups=bottleneck)
-        self.side = None if unit.side is None else _padded_side(unit.side, shuffled)
+        self.side = None if unit.side is None else _padded_side(unit.side, shuffled, block)
         order = shuffled.index
         if self.blocked:
             order = order[:1].repeat(bottleneck)  # any channel does where the weights are zero
@@ -197,7 +211,7 @@ class BlockedUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W'), as :meth:`MEModule.forward`."""
-        y = self.act(self.compress(x))
+        y = self.compress_act(self.compress(x))
         d = self.depthwise(y)
         gated = d if self.side is None else self.side.fuse(d, y)
         # Not by index: torch's exporter would write GatherND between two Transposes instead of Gather.
@@ -219,13 +233,15 @@ def _average(channels: int, like: Tensor) -> nn.Conv2d:
     return conv
 
 
-def _padded_side(side: MergingEvolution | SqueezeExcitation, shuffled: Place) -> MergingEvolution | SqueezeExcitation:
+def _padded_side(
+    side: MergingEvolution | SqueezeExcitation, shuffled: Place, block: int
+) -> MergingEvolution | SqueezeExcitation:
     """Copy a side path for a permuted, padded bottleneck, and pad its own width."""
     side = copy.deepcopy(side)
     merging = isinstance(side, MergingEvolution)
     first, last = (side.merge, side.evolve) if merging else (side.squeeze, side.excite)
     width = first.conv.out_channels
-    narrow = Place(torch.arange(width), _up(width, BLOCK))
+    narrow = Place(torch.arange(width), _up(width, block))
     first.conv = _resized(first.conv, inputs=shuffled, outputs=narrow)
     if merging and not isinstance(side.conv, nn.Identity):
         side.conv.conv = _resized(side.conv.conv, inputs=narrow, outputs=narrow)

@@ -166,10 +166,21 @@ def read_description(path: Path) -> dict:
         raise InputError(f'no description {path}: keep the files of an export together') from None
     except ValueError:
         content = None
-    needed = {'format', 'task', 'input', 'preprocess', 'classes', 'dynamic_batch', 'outputs'}
-    if not isinstance(content, dict) or content.get('format') != FORMAT or not needed <= content.keys():
+    if not _is_description(content):
         raise InputError(f'{path} is no description of an exported model of format {FORMAT}: export it again')
     return content
+
+
+def _is_description(content: object) -> bool:
+    """Tell whether a description is of this format, with every key that is read later and steps that are known."""
+    try:
+        parts = [(content, _KEYS), (content['input'], _INPUT_KEYS)]
+        parts += [(step, _STEPS[step['type']][1]) for step in content['preprocess']]
+        if content['task'] != 'classification':
+            parts.append((content['nms'], _NMS_KEYS))
+        return content['format'] == FORMAT and all(keys <= part.keys() for part, keys in parts)
+    except (KeyError, TypeError, AttributeError):  # something else stands in the place of a dict or a list
+        return False
 
 
 def preprocess(image: np.ndarray, description: dict) -> np.ndarray:
@@ -192,7 +203,7 @@ def preprocess(image: np.ndarray, description: dict) -> np.ndarray:
             f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
         )
     for step in description['preprocess']:
-        image = _STEPS[step['type']](image, step)
+        image = _STEPS[step['type']][0](image, step)
     spec = description['input']
     if image.shape[:2] != tuple(spec['shape'][2:]):
         raise InputError(f'a picture is too small: at least {" x ".join(map(str, spec["shape"][2:]))} are needed')
@@ -232,7 +243,16 @@ def _crop(image: np.ndarray, step: dict) -> np.ndarray:
     return image[top : top + height, left : left + width]
 
 
-_STEPS = {'ResizeEdge': _resize_edge, 'Resize': _stretch, 'CenterCrop': _crop}
+#: Steps of preprocessing, with the settings that each reads.
+_STEPS = {
+    'ResizeEdge': (_resize_edge, {'scale', 'backend'}),
+    'Resize': (_stretch, {'scale', 'backend'}),
+    'CenterCrop': (_crop, {'crop_size'}),
+}
+#: What else is read of a description.
+_KEYS = {'format', 'task', 'input', 'preprocess', 'classes', 'dynamic_batch', 'outputs'}
+_INPUT_KEYS = {'name', 'shape', 'channel_order', 'mean', 'std'}
+_NMS_KEYS = {'score_threshold', 'iou_threshold', 'pre', 'min_size', 'max_per_image', 'anchors'}
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -60,10 +60,11 @@ class StagedBackbone(BaseModule):
         self.norm_eval = norm_eval
 
     @classmethod
-    def _resolve(cls, arch: str | dict) -> dict:
+    def _resolve(cls, arch: str | float | dict) -> dict:
         """Look a variant up, or check that a dict describes one: the keys of the table, a width and a depth a stage."""
         keys = next(iter(cls.ARCHS.values())).keys()
         if not isinstance(arch, dict):
+            arch = str(arch)  # MobileNet's 0.5 is a number when it comes from --cfg-options
             if arch not in cls.ARCHS:
                 raise InputError(f"unknown arch '{arch}': choose one of {', '.join(cls.ARCHS)}, or give a dict")
             return cls.ARCHS[arch]

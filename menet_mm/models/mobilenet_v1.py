@@ -30,10 +30,38 @@ def _variant(multiplier: float) -> dict:
 
 
 class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
-    """mmcv's depthwise 3x3 and pointwise 1x1 convolution, which may be recomputed in the backward pass."""
+    """mmcv's depthwise 3x3 and pointwise 1x1 convolution, which may be recomputed in the backward pass.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, with_cp: bool = False, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, **kwargs)
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        stride: of the depthwise convolution.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        norm_cfg: mmcv's norm layer config; None is no norm layer.
+        act_cfg: mmcv's activation layer config, behind both; None is no activation.
+        with_cp: recompute the unit in the backward pass.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        conv_cfg: ConfigDict | None = None,
+        norm_cfg: ConfigDict | None = None,
+        act_cfg: ConfigDict | None = None,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            3,
+            stride=stride,
+            padding=1,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+        )
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,8 +78,8 @@ class MobileNetV1(StagedBackbone):
     The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width.
 
     Args:
-        arch: a name in :attr:`ARCHS`, the width multiplier, or a dict with the keys ``channels`` (of each stage),
-            ``stem_channels`` and ``depths`` (units in each stage).
+        arch: a name in :attr:`ARCHS`, the width multiplier, also as a number, or a dict with the keys ``channels`` (of each
+            stage), ``stem_channels`` and ``depths`` (units in each stage).
         in_channels: channels of the image.
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages.
@@ -70,7 +98,7 @@ class MobileNetV1(StagedBackbone):
 
     def __init__(
         self,
-        arch: str | dict = '1.0',
+        arch: str | float | dict = '1.0',
         in_channels: int = 3,
         out_indices: Sequence[int] = (2,),
         frozen_stages: int = -1,

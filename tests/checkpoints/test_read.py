@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmengine.runner.checkpoint import get_torch_safe_globals, load_from_local
+from safetensors.torch import save_file
 from torch import nn
 
 from menet_mm import InputError
@@ -92,9 +93,18 @@ def test_python_text_in_meta_is_dropped(tmp_path):
     """mmengine executes meta['config'] when it resumes."""
     meta = dict(epoch=3, config='raise SystemExit')
     torch.save(dict(state_dict={}, meta=meta), tmp_path / 'x.pth')
+    torch.save(dict(weight=torch.zeros(2), meta=meta), tmp_path / 'flat.pth')
     write_checkpoint(tmp_path / 'x.safetensors', {}, meta)
-    for name in ('x.pth', 'x.safetensors'):
+    for name in ('x.pth', 'flat.pth', 'x.safetensors'):
         assert read_checkpoint(tmp_path / name)['meta'] == dict(epoch=3)
+
+
+@pytest.mark.parametrize('meta', [None, 'made by hand', dict(dataset_meta='ten classes'), dict(dataset_meta=None)])
+def test_meta_is_a_dict_whatever_the_file_holds(tmp_path, meta):
+    torch.save(dict(state_dict={}, meta=meta), tmp_path / 'x.pth')
+    assert read_checkpoint(tmp_path / 'x.pth')['meta'] == {}
+    save_file({}, tmp_path / 'x.safetensors', dict(dataset_meta='ten classes', author='somebody'))
+    assert read_checkpoint(tmp_path / 'x.safetensors')['meta'] == dict(author='somebody')
 
 
 def test_trust_overrules_what_was_set_before(malicious, monkeypatch):

@@ -9,6 +9,10 @@ from menet_mm import InputError
 from menet_mm.datasets.check import check_annotations, check_images
 from menet_mm.datasets.shapes import CLASSES
 
+OBJECT = (
+    '<annotation><object><name>star</name><difficult>{difficult}</difficult>'
+    '<bndbox><xmin>{xmin}</xmin><ymin>1.0</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>'
+)
 HINT = 'run `python tools/download_voc.py`'
 
 
@@ -53,6 +57,11 @@ def test_missing_set_tells_how_to_get_it(voc):
         '',
         '<annotation><object><name>star</name></object></annotation>',
         '<annotation><size><width>wide</width><height>9</height></size></annotation>',
+        OBJECT.format(xmin='nan', difficult=0),
+        OBJECT.format(xmin='inf', difficult=0),
+        OBJECT.format(xmin=1, difficult='no'),
+        OBJECT.format(xmin=1, difficult=''),
+        '<?xml version="1.0" encoding="none"?><annotation/>',
     ],
 )
 def test_broken_xml_is_named(voc, text):
@@ -60,6 +69,19 @@ def test_broken_xml_is_named(voc, text):
     path.write_text(text)
     with pytest.raises(InputError, match='trainval_00003.xml is not valid VOC XML'):
         check_annotations(wrap(voc), HINT)
+
+
+def test_what_mmdet_reads_passes(voc):
+    path = Path(voc['data_root']) / 'VOC2007/Annotations/trainval_00003.xml'
+    path.write_text(OBJECT.format(xmin='1.5', difficult=1))
+    check_annotations(voc, HINT)
+    assert DATASETS.build(voc).get_data_info(3)['instances'][0]['ignore_flag'] == 1
+
+
+def test_a_binary_list_is_named(voc):
+    (Path(voc['data_root']) / voc['ann_file']).write_bytes(b'\xff\xd8\xff\xe0')
+    with pytest.raises(InputError, match=f'{voc["ann_file"]} is no text'):
+        check_annotations(voc, HINT)
 
 
 def test_missing_xml_is_named(voc):

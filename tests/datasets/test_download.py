@@ -1,6 +1,8 @@
 import hashlib
 import http.server
 import io
+import runpy
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from menet_mm import InputError
+from menet_mm.datasets import download as module
 from menet_mm.datasets.download import ARCHIVES, download, unpack
+from menet_mm.datasets.shapes import make_shapes
 
 CONTENT = bytes(range(256)) * 20_000
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -85,6 +89,55 @@ def test_half_a_file_is_not_taken_for_the_whole(server, tmp_path):
     assert not (tmp_path / 'half.pth').exists()
     download(f'{server}/voc.tar', tmp_path / 'whole.pth')
     assert (tmp_path / 'whole.pth').read_bytes() == CONTENT
+
+
+def test_processes_that_fetch_the_same_file_do_not_meet(server, tmp_path, monkeypatch):
+    other = tmp_path / 'weights.pth.partial'
+    other.write_bytes(b'what another process has so far')
+    download(f'{server}/weights.pth', tmp_path / 'weights.pth')
+    assert other.read_bytes() == b'what another process has so far'
+    assert (tmp_path / 'weights.pth').read_bytes() == CONTENT
+    with pytest.raises(InputError):
+        download(f'{server}/half.pth', tmp_path / 'half.pth')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['weights.pth', 'weights.pth.partial']
+
+
+def test_no_sum_is_made_where_none_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, '_md5', None)
+    (tmp_path / 'weights.pth').touch()
+    download('http://127.0.0.1:9/weights.pth', tmp_path / 'weights.pth')
+
+
+def test_what_is_unpacked_already_is_not_fetched(tmp_path, monkeypatch, capsys):
+    folder = make_shapes(tmp_path / 'VOCdevkit', train=2, test=1) / 'VOC2007'
+    archives = [dict(archive, pictures=count) for archive, count in zip(ARCHIVES['2007'], (2, 1), strict=True)]
+    fetched = []
+
+    def fail(url, path, md5):
+        fetched.append(path.name)
+        raise InputError('no network')
+
+    monkeypatch.setattr(module, 'ARCHIVES', {'2007': archives})
+    monkeypatch.setattr(module, 'download', fail)
+    monkeypatch.setattr(sys, 'argv', ['download_voc.py', '--root', str(tmp_path)])
+
+    def call() -> None:
+        runpy.run_path('tools/download_voc.py', run_name='__main__')
+
+    call()
+    assert not fetched
+    assert f'{folder} has all 2 pictures of trainval already' in capsys.readouterr().out
+    for missing in ('JPEGImages/test_00000.jpg', 'Annotations/test_00000.xml'):
+        path = folder / missing
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(SystemExit):
+            call()
+        path.write_bytes(content)
+    archives[0]['pictures'] = 5011
+    with pytest.raises(SystemExit):
+        call()
+    assert fetched == [archives[1]['filename'], archives[1]['filename'], archives[0]['filename']]
 
 
 def test_archives_cannot_leave_the_folder(tmp_path):

@@ -142,4 +142,13 @@ def test_foreign_folders_are_left_alone(tmp_path):
         make_shapes(tmp_path, train=1, test=1)
     with pytest.raises(InputError, match='at least one picture'):
         make_shapes(tmp_path / 'new', train=0, test=1)
+    with pytest.raises(InputError, match='the seed must be 0 or more, but got -1'):
+        make_shapes(tmp_path / 'new', train=1, test=1, seed=-1)
     assert [p.name for p in tmp_path.iterdir()] == ['thesis.txt']
+
+
+def test_a_picture_that_is_not_written_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
+    with pytest.raises(InputError, match='trainval_00000.jpg cannot be written'):
+        make_shapes(tmp_path / 'new', train=1, test=1)
+    assert not (tmp_path / 'new').exists()

@@ -18,7 +18,7 @@ from torch import nn
 from menet_mm import InputError, MENet, MergingEvolution, MobileNetV1, ShuffleNetV1
 from menet_mm.checkpoints import write_checkpoint
 from menet_mm.deploy import TARGETS, export, to_deploy
-from menet_mm.deploy.rewrite import BlockedUnit, TransposedLinear
+from menet_mm.deploy.rewrite import BLOCKS, BlockedUnit, TransposedLinear
 from menet_mm.registry import MODELS
 
 #: As small as the strides allow, and none of whose sides survives a halving without a remainder.
@@ -31,7 +31,7 @@ def seeded() -> None:
 
 
 def randomise(model: nn.Module) -> nn.Module:
-    """Give every norm layer random statistics, weights and biases, as after training."""
+    """Give every norm layer random statistics, weights and biases, and every PReLU its own slope, as after training."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
@@ -39,6 +39,8 @@ def randomise(model: nn.Module) -> nn.Module:
         if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
+        if isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, 0.1, 0.9)
     return model.eval()
 
 
@@ -48,10 +50,10 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def check_stages(backbone: nn.Module, target: str) -> nn.Module:
+def check_stages(backbone: nn.Module, target: str, block: int | None = None) -> nn.Module:
     """Compare all stages with 64-bit numbers, and return the inference form."""
     backbone = randomise(backbone).double()
-    form = to_deploy(backbone, target)
+    form = to_deploy(backbone, target, block)
     for size in SIZES:
         image = torch.randn(2, 3, *size, dtype=torch.float64)
         for found, wanted in zip(form(image), backbone(image), strict=True):
@@ -64,12 +66,12 @@ def rearranged(form: nn.Module) -> list[BlockedUnit]:
     return [module for module in form.modules() if isinstance(module, BlockedUnit)]
 
 
-@pytest.mark.parametrize('target', ['torch', 'onnxruntime'])
+@pytest.mark.parametrize(('target', 'block'), [('torch', None), ('onnxruntime', 8), ('onnxruntime', 16)])
 @pytest.mark.parametrize(
     ('backbone', 'arch'), [(kind, arch) for kind in (MENet, ShuffleNetV1, MobileNetV1) for arch in kind.ARCHS]
 )
-def test_stages_of_every_variant(backbone, arch, target):
-    form = check_stages(backbone(arch, out_indices=(0, 1, 2)), target)
+def test_stages_of_every_variant(backbone, arch, target, block):
+    form = check_stages(backbone(arch, out_indices=(0, 1, 2)), target, block)
     # Otherwise ONNX Runtime would be given no more than the others.
     assert len(rearranged(form)) == (16 if target == 'onnxruntime' and backbone is not MobileNetV1 else 0)
 
@@ -82,9 +84,10 @@ def test_stages_for_runtimes_that_get_folded_norm_layers_alone(backbone, target)
 
 def test_both_layouts_of_units_are_there():
     """Else one of the two went untested above."""
-    form = to_deploy(MENet('228-12x1-g3'), 'onnxruntime')
-    assert [unit.blocked for unit in rearranged(form)] == 13 * [False] + 3 * [True]
-    assert {unit.depthwise.out_channels % 4 for unit in rearranged(form)} == {0}
+    for block, plain in ((8, 5), (16, 13)):
+        form = to_deploy(MENet('228-12x1-g3'), 'onnxruntime', block)
+        assert [unit.blocked for unit in rearranged(form)] == plain * [False] + (16 - plain) * [True]
+        assert {unit.depthwise.out_channels % 4 for unit in rearranged(form)} == {0}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,9 @@ def test_both_layouts_of_units_are_there():
         # 0.5 of 0, so that it shows if a padded channel gets where it must not.
         dict(act_cfg=dict(type='Sigmoid')),
         dict(act_cfg=dict(type='ReLU6')),
+        # Each learns a slope of its own.
+        dict(act_cfg=dict(type='PReLU')),
+        dict(act_cfg=dict(type='PReLU'), side_cfg=dict(type='menet_mm.SqueezeExcitation')),
         dict(act_cfg=dict(type='ReLU', inplace=True)),
         dict(norm_cfg=dict(type='BN', eps=0.1)),
         dict(
@@ -111,8 +117,9 @@ def test_both_layouts_of_units_are_there():
     ids=str,
 )
 def test_stages_of_ablations_and_settings(settings):
-    form = check_stages(MENet(**{'arch': '228-12x1-g3', 'out_indices': (0, 1, 2), **settings}), 'onnxruntime')
-    assert rearranged(form)
+    for block in BLOCKS:
+        backbone = MENet(**{'arch': '228-12x1-g3', 'out_indices': (0, 1, 2), **settings})
+        assert rearranged(check_stages(backbone, 'onnxruntime', block))
 
 
 @MODELS.register_module()
@@ -214,6 +221,8 @@ def test_the_form_stays_on_the_device_of_the_model():
 def test_what_has_no_inference_form_is_said():
     with pytest.raises(InputError, match="unknown target 'tensorrt': choose one of torch, onnxruntime, openvino, ncnn"):
         to_deploy(MENet(), 'tensorrt')
+    with pytest.raises(InputError, match='unknown block 32: choose one of 8, 16'):
+        to_deploy(MENet(), 'onnxruntime', 32)
     for kind in ('ConvWS', 'ConvAWS'):
         with pytest.raises(InputError, match='convolutions that standardize their weights: use conv_cfg=None'):
             to_deploy(MENet(conv_cfg=dict(type=kind)))

@@ -120,7 +120,7 @@ def test_scores_of_a_classifier_sum_to_one():
 
 PREPROCESS = dict(
     task='classification',
-    input=dict(shape=[1, 3, 24, 32], channel_order='RGB', mean=[1.0, 2, 3], std=[4.0, 5, 6]),
+    input=dict(name='image', shape=[1, 3, 24, 32], channel_order='RGB', mean=[1.0, 2, 3], std=[4.0, 5, 6]),
     preprocess=[dict(type='CenterCrop', crop_size=[24, 32])],
     dynamic_batch=False,
 )
@@ -167,14 +167,24 @@ def test_a_damaged_model_is_said(tmp_path, ending, content):
     path.write_text(content or '')
     with pytest.raises(InputError, match=rf'no description .*model{ending}.json: keep the files of an export together'):
         Runner(path)
-    description = dict(
-        PREPROCESS, format=1, classes=[], outputs=['logits'], input=dict(PREPROCESS['input'], name='image')
-    )
+    description = dict(PREPROCESS, format=1, classes=[], outputs=['logits'])
     tmp_path.joinpath(f'model{ending}.json').write_text(json.dumps(description))
     if content is not None:
         with pytest.raises(InputError, match=r'cannot be loaded \(.+\): export it again'):
             Runner(path)
-    for text in ('', '[]', '{"format": 1', json.dumps(dict(description, format=2)), json.dumps(dict(format=1))):
+    changed = [
+        dict(format=2),
+        dict(task='detection'),
+        dict(task='detection', nms=dict(score_threshold=0.02)),
+        dict(task='detection', nms=None),
+        dict(preprocess=[dict(type='Rotate')]),
+        dict(preprocess=[dict(type='Resize', scale=[32, 24])]),
+        dict(preprocess=['Resize']),
+        dict(input=dict(name='image')),
+        dict(input=3),
+    ]
+    texts = [json.dumps(dict(description, **change)) for change in changed]
+    for text in ('', '[]', '{"format": 1', json.dumps(dict(format=1)), *texts):
         tmp_path.joinpath(f'model{ending}.json').write_text(text)
         with pytest.raises(InputError, match='is no description of an exported model of format 1: export it again'):
             Runner(path)

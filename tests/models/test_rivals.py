@@ -42,6 +42,14 @@ def test_checkpointing_changes_memory_not_gradients(backbone):
     torch.testing.assert_close(given, expected)
 
 
+def test_the_width_of_mobilenet_may_be_a_number():
+    """As which --cfg-options reads it."""
+    assert MobileNetV1(0.5).stages[2][1].pointwise_conv.conv.out_channels == 512
+    for arch in (0.3, [0.5]):
+        with pytest.raises(InputError, match='unknown arch'):
+            MobileNetV1(arch)
+
+
 def test_mobilenet_is_initialized_by_fan_in():
     torch.manual_seed(0)
     net = MobileNetV1()

@@ -108,3 +108,9 @@ def test_amp_without_a_gpu(tool, shapes):
 
 def test_out_must_be_a_pickle(tool, shapes, tmp_path):
     assert 'must end in .pkl' in sentence(tool('test.py', SSD, tmp_path, '--out', 'x.json', *data(shapes), ok=False))
+
+
+def test_metrics_must_have_an_ending_that_can_be_written(tool, tmp_path):
+    """Said before the checkpoint is looked for, let alone after the test."""
+    said = sentence(tool('test.py', SSD, tmp_path / 'none.pth', '--out', 'x.txt', '--out-item', 'metrics', ok=False))
+    assert '--out x.txt must end in .pkl, or with --out-item metrics in .json' in said

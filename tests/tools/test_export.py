@@ -511,6 +511,12 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
         ),
         (CLASSIFIER, 'menet108', '--to ncnn --out x.param --dynamic-batch', 'ncnn runs one picture at a time: leave'),
         (CLASSIFIER, 'menet108', '--to ncnn --out x.param --int8 --calib {voc}', "ncnn's quantizer is no part of"),
+        (
+            CLASSIFIER,
+            'menet108',
+            '--to ncnn --out x.param --block 8',
+            '--block is for --to onnx: leave it out for ncnn',
+        ),
         (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --int8', '--int8 needs pictures to calibrate on: give'),
         (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --calib {voc}', '--calib is for --int8: give both or none'),
         (CLASSIFIER, 'none.pth', '--to onnx --out x.onnx', 'no file none.pth: export needs a config file and a'),
@@ -550,6 +556,22 @@ def test_what_cannot_be_exported_is_said(menet108, ssd, bad, voc_root, tmp_path,
     assert re.match(f'error: {sentence}', stopped.value.code), stopped.value.code
     assert '\n' not in stopped.value.code
     assert [path.name for path in folder.iterdir()] == ['there.param']
+
+
+def test_a_checkpoint_of_data_parallel_is_taken(tmp_path):
+    """Its names start with ``module.``; this one has something else than a dict for meta, too."""
+    _, model = build(CLASSIFIER)
+    state = {f'module.{key}': value for key, value in model.state_dict().items()}
+    torch.save(dict(state_dict=state, meta='made by hand'), tmp_path / 'x.pth')
+
+    class LoadedError(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        raise LoadedError
+
+    with pytest.raises(LoadedError):
+        export(CLASSIFIER, str(tmp_path / 'x.pth'), tmp_path / 'x.onnx', [np.zeros((9, 9, 3), np.uint8)], progress=stop)
 
 
 def test_no_pictures_to_compare_on_is_no_proof(menet108, tmp_path):

@@ -1,16 +1,22 @@
 """Inference through the command line, with trained weights of both tasks."""
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from menet_mm import inference
 from menet_mm.datasets.shapes import CLASSES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope='module')
@@ -77,6 +83,26 @@ def test_globs_files_and_a_clean_exit(tool, shapes, detector, tmp_path):
     assert said.strip().splitlines()[-1].endswith('would overwrite the pictures themselves: give another folder')
     said = tool('infer.py', picture, '--config', 'menet999', '--weights', detector, ok=False).stdout
     assert "error: unknown model 'menet999': give a config file or one of" in said
+
+
+@pytest.mark.parametrize(
+    ('options', 'sentence'),
+    [
+        (['--score-thr', '1.5'], '--score-thr must lie in 0..1, but got 1.5'),
+        (['--score-thr', 'nan'], '--score-thr must lie in 0..1, but got nan'),
+        (['--out', '{taken}'], 'test_00000.jpg cannot be written: make room on the disk, or give another --out'),
+    ],
+)
+def test_what_cannot_be_done_is_said(shapes, tmp_path, monkeypatch, options, sentence):
+    taken = tmp_path / 'out'
+    (taken / 'test_00000.jpg').mkdir(parents=True)  # a folder where the drawing would go
+    nothing = dict(boxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
+    monkeypatch.setattr(inference, 'get_predictor', lambda *_: (lambda image: nothing, list(CLASSES)))
+    picture = str(shapes / 'VOC2007/JPEGImages/test_00000.jpg')
+    words = [word.format(taken=taken) for word in options]
+    monkeypatch.setattr(sys, 'argv', ['infer.py', picture, '--config', 'x', '--weights', 'x.pth', *words])
+    with pytest.raises(SystemExit, match=sentence):
+        runpy.run_path(str(ROOT / 'tools/infer.py'), run_name='__main__')
 
 
 def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_path):

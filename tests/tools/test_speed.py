@@ -1,6 +1,7 @@
 """tools/benchmark.py, at its smallest."""
 
 import pandas as pd
+import pytest
 
 
 def test_the_command_line_writes_rows_and_a_plot(tool, tmp_path):
@@ -10,7 +11,28 @@ def test_the_command_line_writes_rows_and_a_plot(tool, tmp_path):
     assert f'rows: {out}' in said
     rows = pd.read_csv(out)
     assert rows.source.tolist() == ['pytorchcv', 'pytorchcv', 'menet_mm']
-    assert {'cpu', 'cores', 'torch', 'onnxruntime', 'date', 'rounds'} <= set(rows)
+    assert {'cpu', 'vectors', 'mmacs', 'cores', 'torch', 'onnxruntime', 'date', 'rounds'} <= set(rows)
     assert out.with_suffix('.png').stat().st_size > 1000
-    said = tool('benchmark.py', *arguments[:2], '--runtimes', 'tflite', ok=False).stdout
-    assert said.strip().splitlines()[-1].startswith('error: unknown runtime tflite')
+
+
+def test_training_is_measured(tool, tmp_path):
+    out = tmp_path / 'rows.csv'
+    arguments = ('--networks', 'mobilenet025_in1k', '--batch', 2, '--rounds', 1, '--precisions', 'fp32', 'bf16')
+    tool('benchmark.py', '--train', *arguments, '--out', out)
+    rows = pd.read_csv(out)
+    assert rows.form.tolist() == ['plain', 'plain', 'channels_last', 'keep_memory', 'default', 'default']
+    assert rows.precision.tolist() == [*5 * ['fp32'], 'bf16']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (('--runtimes', 'tflite'), "invalid choice: 'tflite'"),
+        (('--data', '--threads', 2), 'error: --threads means nothing for data: leave it out'),
+        (('--train', '--runtimes', 'onnxruntime'), 'error: --runtimes means nothing for training: leave it out'),
+        (('--rounds', 0), 'error: --threads, --batch and --rounds must be at least 1'),
+        (('--train', '--networks', 'ssd_menet228_voc'), 'error: --train measures classifiers'),
+    ],
+)
+def test_wrong_arguments_are_explained(tool, arguments, sentence):
+    assert sentence in tool('benchmark.py', *arguments, ok=False).stdout
