@@ -203,7 +203,7 @@ def _training_step(contestant: Contestant, function: nn.Module, image: Tensor) -
         give_channels_last(function.model)
     if contestant.form == 'compiled':
         function = torch.compile(function)
-    labels = torch.randint(0, 1000, (len(image),))
+    labels = torch.randint(0, 100, (len(image),))  # of 1000 classes or 100
     optimizer = torch.optim.SGD(function.parameters(), 0.1, 0.9, weight_decay=4e-5, nesterov=True)
 
     def step() -> None:

@@ -92,10 +92,12 @@ def training(args: argparse.Namespace) -> list[Contestant]:
     """pytorchcv's network trained plainly, and ours as tools/train.py does and with more."""
     found = []
     for network in args.networks:
-        if not network.endswith('_in1k'):
+        if not network.endswith(('_in1k', '_tiny100')):
             raise InputError(f'--train measures classifiers, such as menet228_in1k, but got {network}')
         forms = ['plain', 'channels_last', 'keep_memory', 'default', *(['compiled'] if args.compile else [])]
-        ways = [('pytorchcv', 'plain', 'fp32'), *(('menet_mm', form, 'fp32') for form in forms)]
+        # pytorchcv's networks take 224 px alone.
+        ways = [('pytorchcv', 'plain', 'fp32')] if network.endswith('_in1k') else []
+        ways += [('menet_mm', form, 'fp32') for form in forms]
         ways += [('menet_mm', 'default', 'bf16')] if 'bf16' in args.precisions else []
         found += [
             Contestant(network, source, 'torch', form, precision, args.batch, args.threads, training=True)

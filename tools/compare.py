@@ -38,11 +38,11 @@ LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('study', help='study file, such as studies/tiny_imagenet_100.py')
+    parser.add_argument('studies', nargs='+', metavar='STUDY', help='study file, such as studies/tiny_imagenet_100.py')
     parser.add_argument('--jobs', type=int, default=1, help='how many jobs run at once')
     parser.add_argument('--threads', type=int, help='threads of each job; the cores shared out by default')
-    parser.add_argument('--models', nargs='+', metavar='MODEL', help='run only these models of the study')
-    parser.add_argument('--limit', type=int, help='stop after this many jobs')
+    parser.add_argument('--models', nargs='+', metavar='MODEL', help='run only these models of each study')
+    parser.add_argument('--limit', type=int, help='stop after this many jobs of each study')
     parser.add_argument('--results', type=Path, default=Path('docs/results'), help='folder of the CSV, table and plot')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/studies'), help='folder of the trainings')
     parser.add_argument('--report-only', action='store_true', help='only write table and plot, from the CSV file')
@@ -133,8 +133,7 @@ def _take(lock: TextIO, work_dir: Path) -> None:
         except BlockingIOError:
             time.sleep(1)
     raise InputError(
-        f'{work_dir} is in use by an earlier start that was killed and left its training running: wait until that ends, '
-        'or end it'
+        f'{work_dir} is in use by another runner, or by a training that a killed one left: wait until that ends, or end it'
     )
 
 
@@ -248,20 +247,23 @@ def main() -> None:
     args = parse_args()
     if min(args.jobs, args.threads or 1, args.limit or 1) < 1:
         raise InputError('--jobs, --threads and --limit must be at least 1')
-    study = studies.Study.load(args.study, args.work_dir)
-    names = dict.fromkeys(job.model for job in study.jobs)
-    for model in args.models or ():
-        if model not in names:
-            raise InputError(f"{args.study} has no model '{model}': choose of {', '.join(names)}")
-    csv = args.results / f'{study.name}.csv'
-    if not args.report_only:
-        run_jobs(study, args, csv)
-    results = studies.read_results(csv)
-    if study.metric not in results:
-        raise InputError(f'{csv} has no results: run `python tools/compare.py {args.study}` first')
-    summary = studies.write_report(study, results, args.results)
-    print(studies.to_markdown(summary, study.reference))
-    print(f'\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
+    # All are read before the first one runs for hours.
+    loaded = {path: studies.Study.load(path, args.work_dir) for path in args.studies}
+    for path, study in loaded.items():
+        names = dict.fromkeys(job.model for job in study.jobs)
+        for model in args.models or ():
+            if model not in names:
+                raise InputError(f"{path} has no model '{model}': choose of {', '.join(names)}")
+    for path, study in loaded.items():
+        csv = args.results / f'{study.name}.csv'
+        if not args.report_only:
+            run_jobs(study, args, csv)
+        results = studies.read_results(csv)
+        if study.metric not in results:
+            raise InputError(f'{csv} has no results: run `python tools/compare.py {path}` first')
+        summary = studies.write_report(study, results, args.results)
+        print(studies.to_markdown(summary, study.reference))
+        print(f'\nrows: {csv}\ntable: {args.results / study.name}.md\nplot: {args.results / study.name}.png')
 
 
 if __name__ == '__main__':
