@@ -30,3 +30,4 @@ train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = 300
 param_scheduler[1].end = max_epochs
+auto_scale_lr = dict(base_batch_size=8)

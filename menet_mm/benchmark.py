@@ -43,6 +43,8 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 LIBRARIES = ('torch', 'onnxruntime', 'openvino', 'ncnn', 'nncf', 'pytorchcv')
+#: How often every contestant is started anew: speed hangs by several per cent on where a process's memory happens to lie.
+STARTS = 3
 ENDINGS = {'onnxruntime': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 
 
@@ -58,37 +60,41 @@ def race(
     Args:
         contestants: who takes part.
         folder: where exported models are kept, to be used again as long as code, config and versions stay as they are.
-        rounds: measured turns of each, after one to warm up.
+        rounds: measured turns of each, in :data:`STARTS` processes one after the other.
         reference: whose time the ratios are to.
         progress: gets a line at every step.
 
     Returns:
-        A row each: the contestant, ``mmacs`` of its network (of a picture), ``milliseconds`` (median over rounds, of a batch), ``low`` and ``high`` (quartiles),
-        ``ratio`` to the reference (median of the ratios within a round), ``images_per_second``, ``peak_mb`` of its process,
+        A row each: the contestant, ``mmacs`` of its network (of a picture), ``milliseconds`` (median over rounds, of a
+        batch), ``low`` and ``high`` (quartiles), ``ratio`` to the reference (median of the ratios within a round), ``images_per_second``, ``peak_mb`` of its process,
         and what it was measured on.
 
     Raises:
         InputError: if a contestant cannot be built.
     """
-    workers = []
-    try:
-        for number, contestant in enumerate(contestants):
-            progress(f'{number + 1}/{len(contestants)} {_name(contestant)}')
-            path = None
-            if contestant.runtime != 'torch':
-                path = _exported(contestant, folder)
-            workers.append(_Worker(contestant, path))
-        seconds = np.zeros((rounds + 1, len(workers)))
-        for i in range(rounds + 1):
-            progress(f'round {i} of {rounds}')
-            # Each is first in some round.
-            for k in (*range(i % len(workers), len(workers)), *range(i % len(workers))):
-                seconds[i, k] = workers[k].ask('measure')
-        peaks = [round(worker.ask('peak')) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.stop()
-    seconds = seconds[1:]
+    paths = []
+    for number, contestant in enumerate(contestants):
+        progress(f'{number + 1}/{len(contestants)} {_name(contestant)}')
+        paths.append(None if contestant.runtime == 'torch' else _exported(contestant, folder))
+    seconds = np.zeros((rounds, len(contestants)))
+    peaks = np.zeros(len(contestants), int)
+    for part in np.array_split(np.arange(rounds), min(STARTS, rounds)):
+        workers = []
+        try:
+            for contestant, path in zip(contestants, paths, strict=True):
+                progress(f'starting {_name(contestant)}')
+                workers.append(_Worker(contestant, path))
+            for worker in workers:
+                worker.ask('measure')  # to warm up
+            for i in part:
+                progress(f'round {i + 1} of {rounds}')
+                # At random, since a turn feels what the one before it left in the caches.
+                for k in np.random.default_rng(i).permutation(len(workers)):
+                    seconds[i, k] = workers[k].ask('measure')
+            peaks = np.maximum(peaks, [round(worker.ask('peak')) for worker in workers])
+        finally:
+            for worker in workers:
+                worker.stop()
     milliseconds = 1000 * np.percentile(seconds, [50, 25, 75], axis=0)
     ratios = np.median(seconds / seconds[:, [reference]], axis=0)
     rows = []
@@ -196,10 +202,9 @@ def build_torch(contestant: Contestant) -> Callable[[], object]:
 
 def _training_step(contestant: Contestant, function: nn.Module, image: Tensor) -> Callable[[], None]:
     function.train().requires_grad_(True)
-    # As tools/train.py and the hooks of our configs do, both or one alone.
-    if contestant.form not in ('plain', 'channels_last'):
+    if contestant.form != 'plain':
         keep_memory()
-    if contestant.form not in ('plain', 'keep_memory'):
+    if contestant.form == 'channels_last':
         give_channels_last(function.model)
     if contestant.form == 'compiled':
         function = torch.compile(function)

@@ -30,9 +30,8 @@ class Contestant:
     - ``source``: ``menet_mm`` or ``pytorchcv``, whose weights are random alike;
     - ``runtime``: ``torch`` or one of the exported;
     - ``form``: ``plain`` (as trained), ``default`` (as torch exports it if one asks for nothing), ``deploy`` (ours) or
-      ``compiled`` (ours, by ``torch.compile`` with frozen weights); of a training ``plain``, ``channels_last`` or
-      ``keep_memory`` alone, ``default`` (both, as ``tools/train.py`` does) or ``compiled`` (the same with
-      ``torch.compile``);
+      ``compiled`` (ours, by ``torch.compile`` with frozen weights); of a training ``plain``, ``default`` (with memory kept, as
+      ``tools/train.py`` does), ``channels_last`` or ``compiled`` (the same with the memory format or ``torch.compile``);
     - ``precision``: ``fp32``, ``bf16`` (in torch by autocast) or ``int8``;
     - ``batch``, ``threads``.
     """

@@ -109,9 +109,10 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Give images to the backbone in the channels_last memory format where that is faster: on a CPU.
+    """Give images to the backbone in the channels_last memory format, unless they are on a GPU.
 
-    The function is the same up to the order of summation; see :mod:`menet_mm.memory_format`.
+    The function is the same up to the order of summation. Where it is faster is measured in docs/deployment.md: on one thread
+    with small pictures, but not on two with large ones.
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""The channels_last memory format, which is the faster one for convolutions on a CPU; docs/deployment.md has figures."""
+"""The channels_last memory format, on a CPU faster in some cases; docs/deployment.md has figures."""
 
 from __future__ import annotations
 

@@ -289,7 +289,8 @@ def read_order(summary: pd.DataFrame, rivals: list[str], reference: str, floor: 
     if weakest < floor:
         name = rows.loc[[reference, *rivals], 'mean'].idxmin()
         return Order(
-            None, f'no order is read, since the weakest network, {name}, reaches {weakest:.3f}{unit} of {floor:g}{unit}'
+            None,
+            f'no order is read, since the weakest network, {name}, reaches {weakest:.3f}{unit}, below {floor:g}{unit}',
         )
     parts, seen = [], True
     for model in rivals:

@@ -30,7 +30,7 @@ def test_the_pages_are_what_the_tool_makes_of_the_files(make_results, tmp_path):
     ('a', 'b', 'answer'),
     [
         (True, True, 'It was seen in study (a) and study (b). Measured'),
-        (None, False, 'It was not seen in study (b), but it cannot be said in study (a). Measured'),
+        (None, False, 'It was not seen in study (b), but it cannot be said from study (a). Measured'),
     ],
 )
 def test_the_conclusion_says_what_was_read(make_results, a, b, answer):

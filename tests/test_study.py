@@ -91,7 +91,7 @@ def test_only_seeds_that_both_have_are_paired():
     ('values', 'seen', 'why'),
     [
         (dict(a=[40, 41, 42]), None, 'not finished: the order of a, b'),
-        (dict(a=[40, 41, 42], b=[20, 21, 22]), None, 'the weakest network, b, reaches 21.000% of 25%'),
+        (dict(a=[40, 41, 42], b=[20, 21, 22]), None, 'the weakest network, b, reaches 21.000%, below 25%'),
         (dict(a=[40, 41, 42], b=[38, 39.1, 40]), True, 'a - b = +1.967 ± 0.143 (as in the paper)'),
         (dict(a=[38, 39.1, 40], b=[40, 41, 42]), False, "a - b = -1.967 ± 0.143 (against the paper's order)"),
         (dict(a=[40, 41, 42], b=[38, 42, 41]), False, 'a - b = +0.667 ± 3.795 (the interval contains zero)'),

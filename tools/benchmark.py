@@ -94,7 +94,7 @@ def training(args: argparse.Namespace) -> list[Contestant]:
     for network in args.networks:
         if not network.endswith(('_in1k', '_tiny100')):
             raise InputError(f'--train measures classifiers, such as menet228_in1k, but got {network}')
-        forms = ['plain', 'channels_last', 'keep_memory', 'default', *(['compiled'] if args.compile else [])]
+        forms = ['plain', 'default', 'channels_last', *(['compiled'] if args.compile else [])]
         # pytorchcv's networks take 224 px alone.
         ways = [('pytorchcv', 'plain', 'fp32')] if network.endswith('_in1k') else []
         ways += [('menet_mm', form, 'fp32') for form in forms]

@@ -100,11 +100,11 @@ def conclusion(orders: dict[str, studies.Order], seeds: int) -> list[str]:
         orders: what was read from each study.
         seeds: runs of each network.
     """
-    answers = {True: 'it was seen', False: 'it was not seen', None: 'it cannot be said'}
+    answers = {True: 'it was seen in', False: 'it was not seen in', None: 'it cannot be said from'}
     parts = []
     for seen, answer in answers.items():
         headings = [heading.lower() for heading, order in orders.items() if order.seen is seen]
-        parts += [f'{answer} in {" and ".join(headings)}'] if headings else []
+        parts += [f'{answer} {" and ".join(headings)}'] if headings else []
     answer = ', but '.join(parts)
     return [
         '',

@@ -187,7 +187,7 @@ def as_network_gets_it(runner: Runner, images: list[np.ndarray]) -> np.ndarray:
 
 
 def test_authors_classifier_gives_the_reference_figures(exported, sample):
-    """157 and 211 of the 250 pictures, as the authors' own code gives them (shared/DATA.md)."""
+    """157 and 211 of the 250 pictures, as the authors' own code gives them."""
     runner = Runner(exported.classifier, threads=1)
     batch = as_network_gets_it(runner, sample.images)
     assert np.array_equal(batch, sample.inputs)

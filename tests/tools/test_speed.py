@@ -20,8 +20,8 @@ def test_training_is_measured(tool, tmp_path):
     arguments = ('--networks', 'mobilenet025_in1k', '--batch', 2, '--rounds', 1, '--precisions', 'fp32', 'bf16')
     tool('benchmark.py', '--train', *arguments, '--out', out)
     rows = pd.read_csv(out)
-    assert rows.form.tolist() == ['plain', 'plain', 'channels_last', 'keep_memory', 'default', 'default']
-    assert rows.precision.tolist() == [*5 * ['fp32'], 'bf16']
+    assert rows.form.tolist() == ['plain', 'plain', 'default', 'channels_last', 'default']
+    assert rows.precision.tolist() == [*4 * ['fp32'], 'bf16']
 
 
 @pytest.mark.parametrize(
