@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -119,19 +119,17 @@ def describe_options(options: dict) -> str:
     return ' '.join(f'{key}={value}' for key, value in sorted(options.items()) if key != 'randomness.seed')
 
 
-def check(study: Study, models: set[str]) -> None:
+def check(study: Study, jobs: Iterable[Job]) -> None:
     """Check what would fail only after hours: configs, weights to start from, the metric and the classes.
 
     Args:
         study: the study.
-        models: those of its models that are to run.
+        jobs: those of its jobs that are to run.
 
     Raises:
         InputError: naming the first that is wrong.
     """
-    for job in study.jobs:
-        if job.model not in models:
-            continue
+    for job in jobs:
         if not Path(job.config).is_file():
             raise InputError(f"no config {job.config}, which model '{job.model}' of the study {study.name} names")
         cfg = Config.fromfile(job.config)

@@ -33,6 +33,8 @@ from menet_mm.cli import run
 from menet_mm.errors import InputError
 
 TOOLS = Path(__file__).resolve().parent
+#: Loaded here, since a process that was just forked must not load anything.
+LIBC = ctypes.CDLL(None)
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain')
 
 
@@ -122,7 +124,7 @@ class Running:
 
 def _end_with_runner() -> None:
     """Have the kernel end this process when the runner dies, even if it is killed without a chance to do so itself."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+    LIBC.prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
 
 def _take(lock: TextIO, work_dir: Path) -> None:
@@ -194,7 +196,7 @@ def run_jobs(study: studies.Study, args: argparse.Namespace, csv: Path) -> None:
     studies.check_rows(study, results)
     chosen = args.models or {job.model for job in study.jobs}
     waiting = [job for job in studies.pending(study, results) if job.model in chosen][: args.limit]
-    studies.check(study, {job.model for job in waiting})
+    studies.check(study, waiting)
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
     columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     running: dict[Running, int] = {}
