@@ -43,8 +43,9 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 LIBRARIES = ('torch', 'onnxruntime', 'openvino', 'ncnn', 'nncf', 'pytorchcv')
-#: How often every contestant is started anew: speed hangs by several per cent on where a process's memory happens to lie.
-STARTS = 3
+#: Every contestant is started anew this often at least, and once in so many rounds: speed hangs by several per cent on where
+#: a process's memory happens to lie.
+STARTS, ROUNDS_OF_A_START = 3, 5
 ENDINGS = {'onnxruntime': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 
 
@@ -60,14 +61,14 @@ def race(
     Args:
         contestants: who takes part.
         folder: where exported models are kept, to be used again as long as code, config and versions stay as they are.
-        rounds: measured turns of each, in :data:`STARTS` processes one after the other.
+        rounds: measured turns of each, in several processes one after the other, see :data:`STARTS`.
         reference: whose time the ratios are to.
         progress: gets a line at every step.
 
     Returns:
         A row each: the contestant, ``mmacs`` of its network (of a picture), ``milliseconds`` (median over rounds, of a
-        batch), ``low`` and ``high`` (quartiles), ``ratio`` to the reference (median of the ratios within a round), ``images_per_second``, ``peak_mb`` of its process,
-        and what it was measured on.
+        batch), ``low`` and ``high`` (quartiles), ``ratio`` to the reference (median of the ratios within a round),
+        ``images_per_second``, ``peak_mb`` of its process, and what it was measured on.
 
     Raises:
         InputError: if a contestant cannot be built.
@@ -78,7 +79,8 @@ def race(
         paths.append(None if contestant.runtime == 'torch' else _exported(contestant, folder))
     seconds = np.zeros((rounds, len(contestants)))
     peaks = np.zeros(len(contestants), int)
-    for part in np.array_split(np.arange(rounds), min(STARTS, rounds)):
+    starts = min(rounds, max(STARTS, rounds // ROUNDS_OF_A_START))
+    for part in np.array_split(np.arange(rounds), starts):
         workers = []
         try:
             for contestant, path in zip(contestants, paths, strict=True):

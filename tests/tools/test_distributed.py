@@ -35,7 +35,8 @@ def test_both_ranks_end_with_the_same_weights_and_buffers(tool, shapes, metric, 
     ]
     env = dict(BASE=str(Path('configs/ssd_menet228_shapes.py').absolute()), PYTHONPATH=str(tmp_path), PORT='29511')
     work_dir = tmp_path / 'work'
-    log = tool('dist_train.sh', config, 2, '--work-dir', work_dir, *options, **env).stdout
+    log = tool('dist_train.sh', config, 2, '--work-dir', work_dir, '--auto-scale-lr', *options, **env).stdout
+    assert 'Scaling the original LR by 0.75' in log  # from a batch of 8 to one of 2 x 3
     one, two = (torch.load(work_dir / f'rank{rank}.pth') for rank in (0, 1))
     for key, value in one.items():
         assert torch.equal(value, two[key]), key

@@ -207,6 +207,20 @@ def test_the_test_script_measures_an_exported_model(tool, exported, shared, metr
     options = (f'{data}.data_root={sample}', f'{data}.ann_file=val.txt', f'{data}.data_prefix=images', f'{data}.split=')
     log = tool('test.py', CLASSIFIER, exported.classifier, '--cfg-options', *options).stdout
     assert metric(log, 'accuracy/top1') == pytest.approx(100 * 157 / 250, abs=1e-4)
+    half = tool(
+        'test.py',
+        CLASSIFIER,
+        exported.classifier,
+        '--precision',
+        'bf16',
+        '--cfg-options',
+        *options,
+        ok=exported.runtime == 'openvino',
+    ).stdout
+    if exported.runtime == 'openvino':
+        assert metric(half, 'accuracy/top1') == pytest.approx(100 * 157 / 250, abs=4)
+    else:
+        assert "precision must be 'fp32', or 'bf16' on OpenVINO" in half
     other = ('--cfg-options', f'{data}.data_root={shapes}/')
     said = tool('test.py', 'configs/ssd_menet228_shapes.py', exported.detector, *other, ok=False).stdout
     assert 'the data set has 4 classes' in said
