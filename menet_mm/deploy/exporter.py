@@ -113,7 +113,8 @@ def export(
     with quiet():
         description = describe(cfg, model, steps, size, content, checkpoint)
     reference = make_function(model, size)
-    example = torch.rand(1, 3, *size)
+    # torch.export may take a batch of one for a constant.
+    example = torch.rand(2 if dynamic_batch else 1, 3, *size)
     form = make_function(to_deploy(model, runtime, block), size)
     if isinstance(reference, RawDetections):
         description['nms']['anchors'] = reference.anchors
@@ -160,12 +161,14 @@ def compare(runner: Runner, reference: nn.Module, images: Sequence[np.ndarray]) 
     Args:
         runner: of the exported model.
         reference: :class:`Logits` or :class:`RawDetections` of the model as it was trained.
-        images: pictures, as ``cv2.imread`` gives them.
+        images: pictures, as ``cv2.imread`` gives them; each alone, or with its mirror image if the model takes any batch.
     """
     scores = boxes = 0.0
     # np.maximum keeps NaN, max may not.
     for image in images:
         batch = runner.preprocess(image)[None]
+        if runner.description['dynamic_batch']:
+            batch = np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
             wanted = reference(torch.from_numpy(batch))
         got = runner.infer(batch)

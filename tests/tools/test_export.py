@@ -24,6 +24,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from menet_mm import InputError, get_inferencer
 from menet_mm.checkpoints import read_checkpoint, write_checkpoint
 from menet_mm.deploy import Runner, export, exporter
+from menet_mm.deploy.rewrite import BLOCKS
 
 # Tests in parallel share the checkpoints and the exported models.
 pytestmark = pytest.mark.xdist_group('export')
@@ -379,9 +380,10 @@ def test_the_description_has_what_a_caller_needs(exported, menet108, ssd):
 @pytest.mark.parametrize('ending', ['.onnx', pytest.param('.xml', marks=SLOW)])
 def test_batches(menet108, ssd, sample, photographs, tmp_path, ending):
     images = [cv2.imread(str(path)) for path in photographs[:3]]
-    for config, checkpoint in [(CLASSIFIER, menet108), (DETECTOR, ssd)]:
+    blocks = BLOCKS if ending == '.onnx' else [None]
+    for config, checkpoint, block in [*((CLASSIFIER, menet108, block) for block in blocks), (DETECTOR, ssd, None)]:
         out = tmp_path / f'{checkpoint.stem}{ending}'
-        export(config, str(checkpoint), out, images[:1], dynamic_batch=True)
+        export(config, str(checkpoint), out, images[:1], dynamic_batch=True, block=block)
         runner = Runner(out)
         assert runner.description['dynamic_batch'] is True
         batch = as_network_gets_it(runner, images)
