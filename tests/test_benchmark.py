@@ -83,8 +83,10 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     # Biases of zero would be left out, and ONNX Runtime adds no residual within such a convolution.
     assert all(len(node.input) == 3 for node in onnx.load(model).graph.node if node.op_type == 'Conv')
     before = model.stat().st_mtime_ns
-    race(contestants[1:2], tmp_path, rounds=1)
+    lines.clear()
+    race(contestants[1:2], tmp_path, rounds=20, progress=lines.append)
     assert model.stat().st_mtime_ns == before  # used again
+    assert sum(line.startswith('starting') for line in lines) == 4  # one in five rounds
     # Another config, code or library is another file.
     assert _fingerprint('menet108_in1k') != _fingerprint('mobilenet025_in1k')
     assert _fingerprint('mobilenet025_in1k') in model.stem

@@ -113,8 +113,7 @@ def export(
     with quiet():
         description = describe(cfg, model, steps, size, content, checkpoint)
     reference = make_function(model, size)
-    # torch.export may take a batch of one for a constant.
-    example = torch.rand(2 if dynamic_batch else 1, 3, *size)
+    example = torch.rand(1, 3, *size)
     form = make_function(to_deploy(model, runtime, block), size)
     if isinstance(reference, RawDetections):
         description['nms']['anchors'] = reference.anchors
@@ -168,6 +167,7 @@ def compare(runner: Runner, reference: nn.Module, images: Sequence[np.ndarray]) 
     for image in images:
         batch = runner.preprocess(image)[None]
         if runner.description['dynamic_batch']:
+            # torch.export may have taken the example's batch of one for a constant, without a word.
             batch = np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
             wanted = reference(torch.from_numpy(batch))

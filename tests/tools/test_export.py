@@ -479,6 +479,17 @@ def test_nothing_is_written_unless_the_comparison_holds(menet108, photographs, t
     monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=0))
     assert attempt(InputError, 'nothing was written') == written
 
+    write_model = exporter.write_model
+
+    def of_one_picture(runtime, form, example, path, dynamic_batch):
+        write_model(runtime, form, example, path)
+
+    monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=1e-4))
+    monkeypatch.setattr(exporter, 'write_model', of_one_picture)
+    with pytest.raises(Exception, match='invalid dimensions for input'):
+        export(CLASSIFIER, str(menet108), tmp_path / 'any_batch.onnx', images, dynamic_batch=True)
+    assert {path.name for path in tmp_path.iterdir()} == set(written)
+
     def interrupted(runtime, form, example, path, dynamic_batch):
         path.write_bytes(b'half')
         raise RuntimeError('no space left')
