@@ -1,14 +1,27 @@
-"""What all command lines in ``tools/`` share: messages and status, and an argument. Imports nothing heavy."""
+"""What the command lines in ``tools/`` share: messages and status, arguments, the config.
+
+Nothing here imports torch or a whole MM library, which takes seconds: the tools do that in ``main``, behind reading their
+arguments, so that ``--help`` and mistakes are answered at once. On a device that only runs a model there is no mmengine.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from menet_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def run(main: Callable[[], None]) -> None:
@@ -43,3 +56,45 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust',
     )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+    from mmengine.config import DictAction
+
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
+    )
+    # torchrun sets the environment variable; older launchers pass the argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    from mmengine.config import Config
+
+    if not Path(args.config).is_file():
+        raise InputError(f'no config {args.config}: give a file, such as configs/ssd_menet228_voc.py')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
+        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
+            import_module(f'{cfg.default_scope}.datasets')
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg

@@ -1,18 +1,12 @@
-"""From the arguments of ``tools/train.py`` and ``tools/test.py`` to a Runner: the config, checks, processes."""
+"""From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, processes, memory."""
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import io
-import os
 import platform
-from contextlib import redirect_stdout
-from importlib import import_module
-from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
@@ -21,44 +15,6 @@ from menet_mm.errors import InputError
 
 #: Numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that OpenMMLab's train and test scripts have in common."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
-    )
-    # torchrun sets the environment variable; older launchers pass the argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
-
-    Raises:
-        InputError: if there is no such file.
-    """
-    if not Path(args.config).is_file():
-        raise InputError(f'no config {args.config}: give a file, such as configs/ssd_menet228_voc.py')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
-    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
-        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
-            import_module(f'{cfg.default_scope}.datasets')
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
-    return cfg
 
 
 def check_checkpoint(path: str, trust: bool) -> None:

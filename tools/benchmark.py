@@ -1,15 +1,20 @@
 """Measure speed side by side: inference by default, --train for training, --data for the input pipeline."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from mmengine.config import Config
 from rich.console import Console
 
-from menet_mm.benchmark import MMDET_SSD_PIPELINE, Contestant, machine, measure_pipelines, plot, race
+from menet_mm.benchmark_worker import Contestant
 from menet_mm.cli import run
 from menet_mm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUNTIMES = ['torch', 'onnxruntime', 'openvino', 'ncnn']
 #: What each kind of measurement has no use for.
@@ -108,6 +113,10 @@ def training(args: argparse.Namespace) -> list[Contestant]:
 
 def pipelines(rounds: int) -> pd.DataFrame:
     """SSD's training pipeline, ours and MMDetection's own, on VOC."""
+    import pandas as pd
+
+    from menet_mm.benchmark import MMDET_SSD_PIPELINE, machine, measure_pipelines
+
     cfg = Config.fromfile('configs/ssd_menet228_voc12.py')
     rows = measure_pipelines(
         dict(mmdet=MMDET_SSD_PIPELINE, menet_mm=cfg.train_pipeline), cfg.train_dataloader.dataset, 300, rounds
@@ -123,6 +132,9 @@ def main() -> None:
         shown = ['pipeline', 'images_per_second', 'low', 'high', 'ratio']
     else:
         contestants = training(args) if args.train else inference(args)
+
+        from menet_mm.benchmark import race
+
         with console.status('starting') as status:
             rows = race(contestants, args.folder, args.rounds, progress=status.update)
         shown = ['network', 'source', 'runtime', 'form', 'precision', 'milliseconds', 'low', 'high', 'ratio', 'peak_mb']
@@ -131,6 +143,8 @@ def main() -> None:
     print(rows[shown].to_string(index=False))
     print(f'rows: {args.out}')
     if args.kind == 'inference':
+        from menet_mm.benchmark import plot
+
         plot(rows, args.out.with_suffix('.png'))
         print(f'plot: {args.out.with_suffix(".png")}')
 

@@ -5,8 +5,6 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from menet_mm.checkpoints import convert, fetch, read_checkpoint, write_checkpoint
-from menet_mm.checkpoints.convert import check_ending
 from menet_mm.cli import run
 from menet_mm.errors import InputError
 
@@ -24,6 +22,10 @@ def main() -> None:
     parser.add_argument('dst', metavar='DST', type=Path, help='file to write, .pth or .safetensors')
     parser.add_argument('--sha256', help='refuse SRC unless it has this SHA-256')
     args = parser.parse_args()
+
+    from menet_mm.checkpoints import convert, fetch, read_checkpoint, write_checkpoint
+    from menet_mm.checkpoints.convert import check_ending
+
     check_ending(args.dst)
     with tempfile.TemporaryDirectory() as folder:
         remote = args.src.startswith(('http://', 'https://'))

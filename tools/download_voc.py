@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from menet_mm.cli import run
-from menet_mm.datasets.download import ARCHIVES, download, is_unpacked, unpack
 
 
 def main() -> None:
@@ -13,10 +12,13 @@ def main() -> None:
         '--root', type=Path, default='data', help='folder in which VOCdevkit will stand (default: data)'
     )
     parser.add_argument(
-        '--years', nargs='+', choices=sorted(ARCHIVES), default=['2007'], help='which years to fetch (default: 2007)'
+        '--years', nargs='+', choices=['2007', '2012'], default=['2007'], help='which years to fetch (default: 2007)'
     )
     parser.add_argument('--keep', action='store_true', help='keep the archives after unpacking')
     args = parser.parse_args()
+
+    from menet_mm.datasets.download import ARCHIVES, download, is_unpacked, unpack  # torchvision
+
     args.root.mkdir(parents=True, exist_ok=True)
     for year in args.years:
         folder = args.root / 'VOCdevkit' / f'VOC{year}'

@@ -7,8 +7,6 @@ import numpy as np
 
 from menet_mm.cli import add_trust_argument, run
 from menet_mm.datasets.shapes import draw
-from menet_mm.deploy import export
-from menet_mm.deploy.rewrite import BLOCKS
 from menet_mm.deploy.runner import RUNTIMES, description_path
 from menet_mm.errors import InputError
 from menet_mm.pictures import find_images, read_image
@@ -32,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--block',
         type=int,
-        choices=BLOCKS,
+        choices=[8, 16],
         help='with onnx: channels in a block, which the processor decides that will run the model: 16 with AVX-512 and on '
         "ARM, 8 on other x86; this machine's by default",
     )
@@ -70,6 +68,8 @@ def main() -> None:
     else:
         rng = np.random.default_rng(0)
         images = [draw(rng, held_out=True)[0] for _ in range(8)]
+    from menet_mm.deploy import export  # torch and the MM libraries
+
     found = export(
         args.config,
         args.checkpoint,

@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
 
-from menet_mm.cli import run
+from menet_mm.cli import add_config_arguments, load_config, run
 from menet_mm.errors import InputError
-from menet_mm.launch import add_config_arguments, check_data, load_config
 
 
 def main() -> None:
@@ -18,6 +16,13 @@ def main() -> None:
     parser.add_argument('predictions', type=Path, help='what tools/test.py wrote with --out')
     args = parser.parse_args()
     cfg = load_config(args)
+
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    from menet_mm import report
+    from menet_mm.launch import check_data
+
     if cfg.default_scope != 'mmdet':
         raise InputError(f'{args.config} is not a detector: give a config whose default_scope is mmdet')
     if not args.predictions.is_file():
@@ -26,11 +31,6 @@ def main() -> None:
         )
     check_data(cfg, 'test')
     work_dir = Path(cfg.work_dir)
-
-    from mmdet.registry import DATASETS
-
-    from menet_mm import report
-
     init_default_scope('mmdet')
     log = report.read_log(work_dir)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

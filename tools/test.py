@@ -1,16 +1,19 @@
 """Evaluate a detector of MMDetection or a classifier of MMPretrain; the config says which."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mmengine
 from mmengine.config import Config, ConfigDict
-from mmengine.evaluator import BaseMetric, DumpResults
 
-from menet_mm.cli import add_trust_argument, run
+from menet_mm.cli import add_config_arguments, add_trust_argument, load_config, run
 from menet_mm.deploy.runner import RUNTIMES
 from menet_mm.errors import InputError
-from menet_mm.launch import add_config_arguments, build_runner, check_checkpoint, check_data, load_config
+
+if TYPE_CHECKING:
+    from mmengine.evaluator import BaseMetric
 
 #: What mmengine can write, by --out-item.
 ENDINGS = {'pred': ('.pkl', '.pickle'), 'metrics': ('.json', '.yaml', '.yml', '.pkl', '.pickle')}
@@ -84,6 +87,11 @@ def main() -> None:
     if args.out and not args.out.endswith(ENDINGS[args.out_item]):
         raise InputError(f'--out {args.out} must end in .pkl, or with --out-item metrics in .json')
     cfg = load_config(args)
+
+    import mmengine
+
+    from menet_mm.launch import build_runner, check_checkpoint, check_data
+
     exported = Path(args.checkpoint).suffix in RUNTIMES
     if exported:
         use_exported(cfg, args)
@@ -118,6 +126,8 @@ def dump_metric(scope: str, path: str) -> BaseMetric:
         from mmdet.evaluation import DumpDetResults
 
         return DumpDetResults(out_file_path=path)
+    from mmengine.evaluator import DumpResults
+
     return DumpResults(out_file_path=path)
 
 

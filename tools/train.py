@@ -2,12 +2,8 @@
 
 import argparse
 
-import torch
-
-from menet_mm.checkpoints import use_tensors_only
-from menet_mm.cli import add_trust_argument, run
+from menet_mm.cli import add_config_arguments, add_trust_argument, load_config, run
 from menet_mm.errors import InputError
-from menet_mm.launch import add_config_arguments, build_runner, check_batches, check_checkpoint, check_data, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +28,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+
+    import torch
+
+    from menet_mm.checkpoints import use_tensors_only
+    from menet_mm.launch import build_runner, check_batches, check_checkpoint, check_data
+
     if args.amp:
         if not torch.cuda.is_available():
             raise InputError('--amp needs a GPU, and torch sees none: leave it out')

@@ -27,8 +27,9 @@ def copy(shapes, tmp_path) -> Path:
     return Path(shutil.copytree(shapes, tmp_path / 'set'))
 
 
-@pytest.mark.parametrize('command', ['train.py', 'test.py'])
-@pytest.mark.parametrize('config', ['ssd_menet228_voc', 'faster_rcnn_menet228_voc'])
+@pytest.mark.parametrize(
+    ('command', 'config'), [('train.py', 'ssd_menet228_voc'), ('test.py', 'faster_rcnn_menet228_voc')]
+)
 def test_no_data_set(tool, command, config, tmp_path):
     checkpoint = tmp_path / 'x.pth'
     torch.save({}, checkpoint)

@@ -22,15 +22,13 @@ def options(shared) -> list[str]:
 
 def test_classifier_trains_and_evaluates(tool, shared, metric, tmp_path):
     log = tool('train.py', CONFIG, '--work-dir', tmp_path, *options(shared)).stdout
-    metrics = tmp_path / 'metrics.json'
+    metrics, drawn = tmp_path / 'metrics.json', ('--show-dir', tmp_path / 'drawn', '--interval', 8)
     arguments = (CONFIG, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path)
-    again = tool('test.py', *arguments, '--out', metrics, '--out-item', 'metrics', *options(shared)).stdout
+    again = tool('test.py', *arguments, '--out', metrics, '--out-item', 'metrics', *drawn, *options(shared)).stdout
     assert metric(again, 'accuracy/top5') == metric(log, 'accuracy/top5')
     assert json.loads(metrics.read_text())['accuracy/top5'] == metric(log, 'accuracy/top5')
-    assert 'accuracy/top5' in tool('test.py', *arguments, '--tta', *options(shared)).stdout
-    drawn = ('--show-dir', tmp_path / 'drawn', '--interval', 8)
-    tool('test.py', *arguments, *drawn, *options(shared))
     assert len(list((tmp_path / 'drawn').iterdir())) == 4
+    assert 'accuracy/top5' in tool('test.py', *arguments, '--tta', *options(shared)).stdout
     both = tool('test.py', *arguments, '--tta', *drawn, *options(shared), ok=False).stdout
     assert both.strip().splitlines()[-1].startswith('error: --tta cannot draw')
 

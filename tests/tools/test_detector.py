@@ -112,6 +112,7 @@ def test_flips_at_test_time(tool, trained, shapes, metric, tmp_path):
     assert metric(tool('test.py', *arguments, *options(shapes, 24)).stdout) > 0.6 * metric(log)
 
 
+@pytest.mark.slow
 def test_coco_form_of_the_same_data(tool, shapes, tmp_path, metric):
     """CocoMetric reads the other form of the same annotations; a dozen steps must run from end to end."""
     arguments = [

@@ -105,6 +105,7 @@ def test_what_cannot_be_done_is_said(shapes, tmp_path, monkeypatch, options, sen
         runpy.run_path(str(ROOT / 'tools/infer.py'), run_name='__main__')
 
 
+@pytest.mark.slow
 def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_path):
     """The JSON's best class is right for 157 of the sample's 250 pictures, as through tools/test.py."""
     weights, table = tmp_path / 'menet108.safetensors', tmp_path / 'results.json'

@@ -15,6 +15,7 @@ def test_the_command_line_writes_rows_and_a_plot(tool, tmp_path):
     assert out.with_suffix('.png').stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_training_is_measured(tool, tmp_path):
     out = tmp_path / 'rows.csv'
     arguments = ('--networks', 'mobilenet025_in1k', '--batch', 2, '--rounds', 1, '--precisions', 'fp32', 'bf16')
