@@ -1,9 +1,14 @@
 """Running the real command lines."""
 
+import io
 import os
 import re
+import runpy
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -45,3 +50,17 @@ def metric():
         return float(re.findall(rf'{name}: (\d+\.\d+)', log)[-1])
 
     return find
+
+
+@pytest.fixture(scope='session')
+def export_here() -> Callable[..., str]:
+    """Run tools/export.py in this process, which has the libraries already; returns what it says."""
+
+    def call(*args: object) -> str:
+        said = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', ['export.py', *map(str, args)])
+            runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
+        return said.getvalue()
+
+    return call

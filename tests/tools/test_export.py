@@ -1,15 +1,10 @@
 """Exported models: what they compute, beside PyTorch, on real photographs, and without it."""
 
 import hashlib
-import io
 import json
 import os
 import re
-import runpy
-import sys
-import warnings
 import xml.etree.ElementTree as ET
-from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +18,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from menet_mm import InputError, get_inferencer
 from menet_mm.checkpoints import read_checkpoint, write_checkpoint
-from menet_mm.deploy import Runner, export, exporter
+from menet_mm.deploy import Runner, export
 from menet_mm.deploy.rewrite import BLOCKS
 
 # Tests in parallel share the checkpoints and the exported models.
@@ -37,15 +32,6 @@ SLOW = pytest.mark.slow
 #: Of VOC 2012's val.txt: a dog, a cat, a cow, a rider, a sheep, a cow with a person.
 LEARNT = ('2008_000059', '2008_000116', '2008_000905', '2008_001382', '2008_006477', '2008_007586')
 LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain')
-
-
-def export_here(*args: object) -> str:
-    """Run tools/export.py in this process, which has the libraries already; returns what it says."""
-    said = io.StringIO()
-    with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', ['export.py', *map(str, args)])
-        runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
-    return said.getvalue()
 
 
 def build(config: str) -> tuple[Config, torch.nn.Module]:
@@ -108,7 +94,7 @@ def photographs(voc_root) -> list[Path]:
 
 
 @pytest.fixture(scope='module', params=['onnx', pytest.param('openvino', marks=SLOW), pytest.param('ncnn', marks=SLOW)])
-def exported(request, tool, menet108, ssd, voc_root, tmp_path_factory) -> SimpleNamespace:
+def exported(request, tool, export_here, menet108, ssd, voc_root, tmp_path_factory) -> SimpleNamespace:
     """Classifier and detector as a user exports them, for each runtime."""
     folder = tmp_path_factory.mktemp(request.param)
     names = [folder / f'{kind}{ENDINGS[request.param]}' for kind in ('classifier', 'detector')]
@@ -410,7 +396,7 @@ def test_several_pictures_through_a_model_of_one(exported, photographs):
 
 
 @pytest.mark.parametrize('ending', ['.onnx', pytest.param('.xml', marks=SLOW)])
-def test_8_bit_keeps_most_answers(menet108, sample, voc_root, tmp_path, ending):
+def test_8_bit_keeps_most_answers(export_here, menet108, sample, voc_root, tmp_path, ending):
     """Most stay; with weights of all 8 bits, 37 (ONNX Runtime) and 135 (OpenVINO) of 250 did on a processor without VNNI."""
     folder, out = f'{voc_root}/VOC2007/JPEGImages', tmp_path / f'int8{ending}'
     to = ('--to', dict(zip(ENDINGS.values(), ENDINGS, strict=True))[ending], '--out', out)
@@ -449,142 +435,6 @@ def test_half_precision(exported, sample):
     assert (logits.argmax(1) == sample.logits.argmax(1)).sum() > 225
 
 
-def test_nothing_is_written_unless_the_comparison_holds(menet108, photographs, tmp_path, monkeypatch):
-    images = [cv2.imread(str(photographs[0]))]
-    out = tmp_path / 'model.onnx'
-
-    def attempt(error, message):
-        with pytest.raises(error, match=message):
-            export(CLASSIFIER, str(menet108), out, images)
-        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    to_deploy = exporter.to_deploy
-
-    def with_bias(value: float):
-        def change(*args):
-            form = to_deploy(*args)
-            form.head.fc.bias = torch.nn.Parameter(form.head.fc.bias + value, requires_grad=False)
-            return form
-
-        return change
-
-    for value in (0.1, float('nan')):
-        monkeypatch.setattr(exporter, 'to_deploy', with_bias(value))
-        assert not attempt(InputError, 'the exported model differs from PyTorch by .* nothing was written')
-    monkeypatch.setattr(exporter, 'to_deploy', to_deploy)
-    export(CLASSIFIER, str(menet108), out, images)
-    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(written) == {'model.onnx', 'model.onnx.json'}
-    # What was there before stays.
-    monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=0))
-    assert attempt(InputError, 'nothing was written') == written
-
-    write_model = exporter.write_model
-
-    def of_one_picture(runtime, form, example, path, dynamic_batch):
-        write_model(runtime, form, example, path)
-
-    monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=1e-4))
-    monkeypatch.setattr(exporter, 'write_model', of_one_picture)
-    with pytest.raises(Exception, match='invalid dimensions for input'):
-        export(CLASSIFIER, str(menet108), tmp_path / 'any_batch.onnx', images, dynamic_batch=True)
-    assert {path.name for path in tmp_path.iterdir()} == set(written)
-
-    def interrupted(runtime, form, example, path, dynamic_batch):
-        path.write_bytes(b'half')
-        raise RuntimeError('no space left')
-
-    monkeypatch.setattr(exporter, 'write_model', interrupted)
-    assert attempt(RuntimeError, 'no space left') == written
-
-
-@pytest.fixture
-def bad(tmp_path, shapes) -> dict[str, Path]:
-    """Files that cannot be used."""
-    folder = tmp_path / 'bad'
-    for name in ('empty', 'mixed'):
-        (folder / name).mkdir(parents=True)
-    (folder / 'mixed/cut.jpg').write_bytes(next((shapes / 'VOC2007/JPEGImages').iterdir()).read_bytes()[:900])
-    (folder / 'damaged.pth').write_bytes(b'no checkpoint')
-    pipeline = (
-        "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), "
-        "dict({}), dict(type='PackInputs')]))\n"
-    )
-    for name, (config, text) in {
-        'bicubic': (CLASSIFIER, pipeline.format("type='Resize', scale=224, interpolation='bicubic'")),
-        'ratio': (CLASSIFIER, pipeline.format("type='Resize', scale=(224, 224), keep_ratio=True")),
-        'unsized': (CLASSIFIER, pipeline.format("type='ResizeEdge', scale=256, edge='short'")),
-        'flip': (CLASSIFIER, pipeline.format("type='RandomFlip', prob=1.0")),
-        'soft_nms': (DETECTOR, "model = dict(test_cfg=dict(nms=dict(type='soft_nms')))\n"),
-        'agnostic': (DETECTOR, 'model = dict(test_cfg=dict(nms=dict(class_agnostic=True)))\n'),
-        'padded': (DETECTOR, 'model = dict(data_preprocessor=dict(pad_size_divisor=128))\n'),
-        'clamp': (DETECTOR, 'model = dict(bbox_head=dict(bbox_coder=dict(add_ctr_clamp=True)))\n'),
-    }.items():
-        (folder / f'{name}.py').write_text(f"_base_ = '{ROOT}/{config}'\n{text}")
-    return {path.stem: path for path in folder.iterdir()}
-
-
-@pytest.mark.parametrize(
-    ('config', 'checkpoint', 'options', 'sentence'),
-    [
-        (CLASSIFIER, 'menet108', '--to onnx --out x.pth', '--out .*x.pth must end in .onnx for --to onnx'),
-        (CLASSIFIER, 'menet108', '--to ncnn --out x.onnx', '--out .*x.onnx must end in .param for --to ncnn'),
-        (CLASSIFIER, 'menet108', '--to onnx --out x.xml', '--out .*x.xml must end in .onnx for --to onnx'),
-        (
-            'configs/faster_rcnn_menet108_voc.py',
-            'menet108',
-            '--to onnx --out x.onnx',
-            'FasterRCNN cannot be exported, classifiers and SSD can: run it in PyTorch with menet_mm.deploy.to_deploy',
-        ),
-        (CLASSIFIER, 'menet108', '--to ncnn --out x.param --dynamic-batch', 'ncnn runs one picture at a time: leave'),
-        (CLASSIFIER, 'menet108', '--to ncnn --out x.param --int8 --calib {voc}', "ncnn's quantizer is no part of"),
-        (
-            CLASSIFIER,
-            'menet108',
-            '--to ncnn --out x.param --block 8',
-            '--block is for --to onnx: leave it out for ncnn',
-        ),
-        (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --int8', '--int8 needs pictures to calibrate on: give'),
-        (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --calib {voc}', '--calib is for --int8: give both or none'),
-        (CLASSIFIER, 'none.pth', '--to onnx --out x.onnx', 'no file none.pth: export needs a config file and a'),
-        ('none.py', 'menet108', '--to onnx --out x.onnx', 'no file none.py: export needs a config file and a'),
-        (CLASSIFIER, 'damaged', '--to onnx --out x.onnx', 'checkpoint .*damaged.pth is damaged or no checkpoint'),
-        ('configs/menet228_in1k.py', 'menet108', '--to onnx --out x.onnx', 'the checkpoint is of another network'),
-        (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --images {empty}', 'no pictures in .*empty'),
-        (
-            CLASSIFIER,
-            'menet108',
-            '--to onnx --out x.onnx --images {mixed}',
-            r'.*cut.jpg cannot be used \(.*\): take it',
-        ),
-        (CLASSIFIER, 'menet108', '--to openvino --out there.xml', '.* would both be there.bin: choose another --out'),
-        ('bicubic', 'menet108', '--to onnx --out x.onnx', 'Resize of the test pipeline has interpolation: export'),
-        ('ratio', 'menet108', '--to onnx --out x.onnx', 'the test pipeline has Resize that keeps the ratio'),
-        ('unsized', 'menet108', '--to onnx --out x.onnx', 'the test pipeline gives no fixed size: add CenterCrop'),
-        ('flip', 'menet108', '--to onnx --out x.onnx', 'the test pipeline has RandomFlip: export knows ResizeEdge, '),
-        ('soft_nms', 'ssd', '--to onnx --out x.onnx', 'export knows SSD with plain NMS of each class'),
-        ('agnostic', 'ssd', '--to onnx --out x.onnx', 'export knows SSD with plain NMS of each class'),
-        ('padded', 'ssd', '--to onnx --out x.onnx', 'pictures of 320 x 320 would be padded to multiples of 128'),
-        ('clamp', 'ssd', '--to onnx --out x.onnx', '.* no add_ctr_clamp: change bbox_coder'),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_exported_is_said(menet108, ssd, bad, voc_root, tmp_path, config, checkpoint, options, sentence):
-    folder = tmp_path / 'out'
-    folder.mkdir()
-    (folder / 'there.param').touch()
-    places = dict(voc=f'{voc_root}/VOC2007/JPEGImages', **bad)
-    words = [
-        str(folder / word) if word.startswith(('x.', 'there.')) else word.format(**places) for word in options.split()
-    ]
-    files = dict(menet108=menet108, ssd=ssd, **bad)
-    with pytest.raises(SystemExit) as stopped:
-        export_here(files.get(config, config), files.get(checkpoint, checkpoint), *words)
-    assert re.match(f'error: {sentence}', stopped.value.code), stopped.value.code
-    assert '\n' not in stopped.value.code
-    assert [path.name for path in folder.iterdir()] == ['there.param']
-
-
 def test_a_checkpoint_of_data_parallel_is_taken(tmp_path):
     """Its names start with ``module.``; this one has something else than a dict for meta, too."""
     _, model = build(CLASSIFIER)
@@ -599,22 +449,3 @@ def test_a_checkpoint_of_data_parallel_is_taken(tmp_path):
 
     with pytest.raises(LoadedError):
         export(CLASSIFIER, str(tmp_path / 'x.pth'), tmp_path / 'x.onnx', [np.zeros((9, 9, 3), np.uint8)], progress=stop)
-
-
-def test_no_pictures_to_compare_on_is_no_proof(menet108, tmp_path):
-    with pytest.raises(InputError, match='export needs at least one picture to compare on'):
-        export(CLASSIFIER, str(menet108), tmp_path / 'x.onnx', [])
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_infer_refuses_of_an_exported_model(tool, tmp_path, shapes):
-    picture = next((shapes / 'VOC2007/JPEGImages').iterdir())
-    for options, sentence in [
-        (['--model', tmp_path / 'none.onnx'], 'none.onnx: make it with tools/export.py'),
-        (['--model', 'x.onnx', '--device', 'cpu'], '--model is an exported model, which needs no --config'),
-        ([], 'give --config and --weights of a trained model, or --model of an exported one'),
-    ]:
-        said = tool('infer.py', picture, *options, ok=False).stdout
-        assert said.strip().splitlines()[-1].startswith('error: ')
-        assert sentence in said
-        assert 'Traceback' not in said

@@ -125,3 +125,16 @@ def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_pa
     scores = [c['score'] for c in results[0]['classes']]
     assert scores == sorted(scores, reverse=True)
     assert 0.9 < sum(scores) < 1.001
+
+
+def test_what_an_exported_model_has_no_use_for(tool, tmp_path, shapes):
+    picture = next((shapes / 'VOC2007/JPEGImages').iterdir())
+    for options, sentence in [
+        (['--model', tmp_path / 'none.onnx'], 'none.onnx: make it with tools/export.py'),
+        (['--model', 'x.onnx', '--device', 'cpu'], '--model is an exported model, which needs no --config'),
+        ([], 'give --config and --weights of a trained model, or --model of an exported one'),
+    ]:
+        said = tool('infer.py', picture, *options, ok=False).stdout
+        assert said.strip().splitlines()[-1].startswith('error: ')
+        assert sentence in said
+        assert 'Traceback' not in said
