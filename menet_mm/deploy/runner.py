@@ -57,8 +57,8 @@ class Runner:
         path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. Its description (its name
             and ``.json``) and weights (``.bin``) must lie beside it.
         threads: threads of the runtime; its default, usually one a core, if left out.
-        precision: ``'fp32'``, or ``'bf16'`` on OpenVINO; int8 is a property of the file. OpenVINO's own default may be
-            bf16, depending on the CPU.
+        precision: ``'fp32'``, or ``'bf16'`` on OpenVINO where the processor has it; int8 is a property of the file. OpenVINO's
+            own default may be bf16, depending on the processor.
 
     Attributes:
         description: content of the ``.json``.
@@ -84,6 +84,8 @@ class Runner:
             raise InputError(f"precision must be 'fp32', or 'bf16' on OpenVINO, but got {precision!r} for {self.path}")
         try:
             self._backend = load_backend(self.path, self.description, threads, precision)
+        except InputError:
+            raise
         except ModuleNotFoundError as error:
             raise InputError(f'{self.path} needs {error.name}: run `pip install {error.name}`') from None
         except Exception as error:  # each runtime has exceptions of its own
@@ -329,6 +331,9 @@ class _OnnxRuntime:
 class _OpenVino:
     def __init__(self, path: Path, description: dict, threads: int | None, precision: str) -> None:
         core = import_module('openvino').Core()
+        # OpenVINO would compute in fp32 without a word.
+        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         properties = {
             'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[precision],
             'PERFORMANCE_HINT': 'LATENCY',
