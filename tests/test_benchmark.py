@@ -63,6 +63,7 @@ def test_bad_input_ends_in_a_sentence(shapes, changes, message):
         measure_pipelines(**{**good, **changes})
 
 
+@pytest.mark.slow
 def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     contestants = [
         Contestant('mobilenet025_in1k', 'pytorchcv', 'torch', 'plain'),

@@ -366,7 +366,8 @@ def test_the_description_has_what_a_caller_needs(exported, menet108, ssd):
     }
 
 
-@pytest.mark.parametrize('ending', ['.onnx', pytest.param('.xml', marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize('ending', ['.onnx', '.xml'])
 def test_batches(menet108, ssd, sample, photographs, tmp_path, ending):
     images = [cv2.imread(str(path)) for path in photographs[:3]]
     blocks = BLOCKS if ending == '.onnx' else [None]
