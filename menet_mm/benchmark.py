@@ -152,7 +152,7 @@ class _Worker:
     def __init__(self, contestant: Contestant, path: Path | None) -> None:
         self.name = _name(contestant)
         setup = json.dumps(dict(asdict(contestant), path=path and str(path), interface=_interface(contestant)))
-        code = 'from menet_mm.benchmark_worker import main; main()'
+        code = 'from menet_mm.benchmark_worker import main; from menet_mm.cli import run; run(main)'
         if path:
             # As on a device, where the package finds no MMEngine to register itself with.
             code = f'import sys; sys.modules["mmengine"] = None; {code}'

@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--block',
         type=int,
-        choices=[8, 16],
+        choices=[8, 16],  # menet_mm.deploy.rewrite.BLOCKS, which comes with torch
         help='with onnx: channels in a block, which the processor decides that will run the model: 16 with AVX-512 and on '
         "ARM, 8 on other x86; this machine's by default",
     )
