@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -238,23 +239,27 @@ def _function(contestant: Contestant) -> tuple[nn.Module, tuple[int, int]]:
     if contestant.source == 'pytorchcv':
         from pytorchcv.model_provider import get_model
 
-        return _with_shifts(get_model(pytorchcv_name(cfg.model.backbone)).eval()), size
+        return _as_trained(get_model(pytorchcv_name(cfg.model.backbone)).eval()), size
     init_default_scope(cfg.default_scope)
-    model = _with_shifts(MODELS.build(cfg.model).eval())
+    model = _as_trained(MODELS.build(cfg.model).eval())
     if contestant.form in ('deploy', 'compiled') and not contestant.training:
         model = to_deploy(model, contestant.runtime)
     return make_function(model, size).eval(), size
 
 
-def _with_shifts(model: nn.Module) -> nn.Module:
-    """Shift every batch norm at random, as in a trained network.
+def _as_trained(model: nn.Module) -> nn.Module:
+    """Give a network random weights with which it takes the time that it takes once it is trained.
 
-    Without, the folded convolutions have biases of zero, torch's exporter drops those, and ONNX Runtime does not add the
-    residual within a convolution that has none: our form would seem slower than a trained network's.
+    - Every batch norm is shifted. Otherwise the folded convolutions have biases of zero, torch's exporter drops those, and
+      ONNX Runtime does not add the residual within a convolution that has none: our form would seem slower than it is.
+    - Every network's convolutions are initialized as ours are. With pytorchcv's own weights MENet's activations grow to
+      hundreds, and exponentials in sigmoids become denormal numbers, for which some processors need far longer.
     """
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.bias, std=0.1)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
     return model
 
 
@@ -324,17 +329,19 @@ def _exported(contestant: Contestant, folder: Path) -> Path:
     torch.manual_seed(0)
     function, size = _function(contestant)
     image = torch.rand(contestant.batch, 3, *size)
-    partial = path.with_stem('partial')
-    if contestant.form == 'default' and contestant.runtime == 'onnxruntime':
-        torch.onnx.export(function, (image,), partial, input_names=['image'], external_data=False, verbose=False)
-    else:
-        write_model(contestant.runtime, function, image, partial)
-    if int8:
-        generator = np.random.default_rng(0)
-        quantize(contestant.runtime, partial, [generator.random(image.shape, np.float32) for _ in range(8)])
-    # The one that is looked for comes last, so that it has its weights.
-    for file in sorted(partial.parent.glob('partial.*'), key=lambda file: file.suffix == path.suffix):
-        file.rename(path.with_suffix(file.suffix))
+    # Whoever measures the same in this folder at the same time has a place of its own, too.
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+        partial = Path(place) / f'partial{path.suffix}'
+        if contestant.form == 'default' and contestant.runtime == 'onnxruntime':
+            torch.onnx.export(function, (image,), partial, input_names=['image'], external_data=False, verbose=False)
+        else:
+            write_model(contestant.runtime, function, image, partial)
+        if int8:
+            generator = np.random.default_rng(0)
+            quantize(contestant.runtime, partial, [generator.random(image.shape, np.float32) for _ in range(8)])
+        # The one that is looked for comes last, so that it has its weights.
+        for file in sorted(partial.parent.glob('partial.*'), key=lambda file: file.suffix == path.suffix):
+            file.rename(path.with_suffix(file.suffix))
     return path
 
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from menet_mm import InputError
-from menet_mm.benchmark import MMDET_SSD_PIPELINE, _fingerprint, measure_pipelines, race
+from menet_mm.benchmark import MMDET_SSD_PIPELINE, _exported, _fingerprint, measure_pipelines, race
 from menet_mm.benchmark_worker import Contestant
 
 LOADING = MMDET_SSD_PIPELINE[:2]
@@ -91,6 +91,22 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     # Another config, code or library is another file.
     assert _fingerprint('menet108_in1k') != _fingerprint('mobilenet025_in1k')
     assert _fingerprint('mobilenet025_in1k') in model.stem
+
+
+def test_measurements_at_the_same_time_do_not_mix_their_files(tmp_path, monkeypatch):
+    first, second = (Contestant('mobilenet025_in1k', 'menet_mm', 'onnxruntime', form) for form in ('plain', 'deploy'))
+    written = []
+
+    def write(runtime, function, image, path):
+        path.write_text(f'file {len(written)}')
+        written.append(path)
+        if len(written) == 1:
+            assert _exported(second, tmp_path).read_text() == 'file 1'
+
+    monkeypatch.setattr('menet_mm.benchmark.write_model', write)
+    path = _exported(first, tmp_path)
+    assert path.read_text() == 'file 0'
+    assert sorted(path.parent.iterdir()) == sorted([path, _exported(second, tmp_path)])  # nothing else is left
 
 
 def test_a_contestant_that_cannot_run_is_named(tmp_path):

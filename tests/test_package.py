@@ -20,7 +20,7 @@ import runpy, sys
 for name, arguments in [
     ('train', ['none.py']), ('test', ['none.py', 'none.pth']), ('report', ['none.py', 'none.pkl']), ('infer', ['none.jpg']),
     ('export', ['none.py', 'none.pth', '--to', 'onnx', '--out', 'x.xml']), ('benchmark', ['--rounds', '0']),
-    ('convert_checkpoint', ['-h']), ('download_voc', ['-h']), ('make_shapes', ['-h']), ('make_subsets', ['-h']),
+    ('convert_checkpoint', ['-h']), ('download_voc', ['-h']), ('make_shapes', ['-h']), ('make_subsets', ['-h']), ('compare', ['none.py', '--jobs', '0']),
 ]:
     sys.argv = [name, *arguments]
     try:
@@ -31,7 +31,7 @@ for name, arguments in [
 """
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count(' error: ') == 6
+    assert result.stdout.count(' error: ') == 7
     assert result.stdout.count('usage: ') == 4
 
 
