@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from menet_mm.deploy.runner import import_openvino
+
 #: ONNX Runtime runs AveragePool and others of opset 20 slower.
 OPSET = 18
 
@@ -92,7 +94,7 @@ def _quantize_onnx(path: Path, batches: list[np.ndarray]) -> None:
 
 
 def _quantize_openvino(path: Path, batches: list[np.ndarray]) -> None:
-    nncf, openvino = import_module('nncf'), import_module('openvino')
+    nncf, openvino = import_module('nncf'), import_openvino()
     model = openvino.Core().read_model(path)
     quantized = nncf.quantize(
         model,

@@ -1,6 +1,9 @@
 """What comes before and after the network, against MMDetection's own, and what Runner refuses."""
 
 import json
+import os
+import sys
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -203,8 +206,6 @@ def test_wrong_names_and_precisions_are_said(tmp_path):
 
 
 def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
-    import sys
-
     path = tmp_path / 'model.onnx'
     path.touch()
     tmp_path.joinpath('model.onnx.json').write_text(
@@ -213,6 +214,38 @@ def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(InputError, match='model.onnx needs onnxruntime: run `pip install onnxruntime`'):
         Runner(path)
+
+
+@pytest.mark.parametrize(
+    ('precision', 'file', 'kernel', 'limited', 'refused'),
+    [
+        ('fp32', 'int8', 'brgconv_avx512_1x1_I8', True, False),
+        ('fp32', 'int8', 'brgconv_avx512_amx_1x1_I8', True, True),
+        ('bf16', 'int8', 'jit_avx512_amx_I8', True, True),
+        ('fp32', 'fp32', 'brgconv_avx512_f32', True, False),
+        ('bf16', 'fp32', 'brgconv_avx512_amx_bf16', False, False),
+    ],
+)
+def test_openvino_computes_8_bit_without_amx(tmp_path, monkeypatch, precision, file, kernel, limited, refused):
+    """On processors with AMX 8 bit comes out wrong; what another part of the process has switched on is noticed."""
+    path, openvino = tmp_path / 'model.xml', MagicMock()
+    path.touch()
+    description = dict(PREPROCESS, format=1, classes=[], outputs=['logits'], precision=file)
+    tmp_path.joinpath('model.xml.json').write_text(json.dumps(description))
+    core = openvino.Core.return_value
+    core.get_property.return_value = ['FP32', 'BF16', 'INT8']
+    operator = core.compile_model.return_value.get_runtime_model.return_value.get_ops
+    operator.return_value = [MagicMock()]
+    operator.return_value[0].get_rt_info.return_value = {'primitiveType': MagicMock(astype=lambda kind: kernel)}
+    monkeypatch.setitem(sys.modules, 'openvino', openvino)
+    monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', '')  # so that it is put back
+    monkeypatch.delenv('ONEDNN_MAX_CPU_ISA')
+    if refused:
+        with pytest.raises(InputError, match='model.xml with AMX, .*: set ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16 before'):
+            Runner(path, precision=precision)
+    else:
+        Runner(path, precision=precision)
+    assert os.environ.get('ONEDNN_MAX_CPU_ISA') == ('AVX512_CORE_FP16' if limited else None)
 
 
 def test_one_picture_at_a_time_unless_the_model_takes_more():

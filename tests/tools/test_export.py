@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from menet_mm import InputError, get_inferencer
 from menet_mm.checkpoints import read_checkpoint, write_checkpoint
 from menet_mm.deploy import Runner, export
 from menet_mm.deploy.rewrite import BLOCKS
+from menet_mm.deploy.runner import import_openvino
 
 # Tests in parallel share the checkpoints and the exported models.
 pytestmark = pytest.mark.xdist_group('export')
@@ -173,9 +176,7 @@ def refusal_of_bf16(runtime: str) -> str | None:
     """What is said to bf16 here, if it cannot be had."""
     if runtime != 'openvino':
         return "precision must be 'fp32', or 'bf16' on OpenVINO"
-    import openvino
-
-    capabilities = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    capabilities = import_openvino().Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return None if 'BF16' in capabilities else 'this processor has no bf16 for OpenVINO'
 
 
@@ -412,6 +413,14 @@ def test_8_bit_keeps_most_answers(export_here, menet108, sample, voc_root, tmp_p
     (logits,) = runner.infer(as_network_gets_it(runner, sample.images))
     assert (logits.argmax(1) == sample.logits.argmax(1)).sum() > 175
     assert (logits.argmax(1) == np.array(sample.labels)).sum() > 140
+    if ending == '.xml':
+        # Whoever lets OpenVINO use all that the processor has is told where that goes wrong.
+        code = f'from menet_mm.deploy import Runner; Runner({str(out)!r})'
+        environment = {**os.environ, 'ONEDNN_MAX_CPU_ISA': 'ALL'}
+        loaded = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+        wrong = 'amx_int8' in Path('/proc/cpuinfo').read_text()
+        assert ('with AMX, which it does wrongly in 8 bit' in loaded.stderr) == wrong, loaded.stderr
+        assert (loaded.returncode != 0) == wrong
     assert set(path.suffix for path in tmp_path.iterdir()) == {ending, '.json', *(['.bin'] if ending == '.xml' else [])}
 
 
