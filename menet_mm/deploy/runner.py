@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TypedDict
 
 import cv2
@@ -18,6 +18,8 @@ from menet_mm.errors import InputError
 
 #: The runtime that takes a file, by its ending.
 RUNTIMES = {'.onnx': 'onnxruntime', '.xml': 'openvino', '.param': 'ncnn'}
+#: The variable from which OpenVINO takes what it may use of the processor, and all but AMX.
+ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
 #: Form of the description beside a model; a reader refuses others.
 FORMAT = 1
 
@@ -330,38 +332,42 @@ class _OnnxRuntime:
         return self._session.run(self._outputs, {self._input: batch})
 
 
-def import_openvino(amx: bool = False) -> ModuleType:
-    """Import OpenVINO, without Intel's AMX unless asked for.
+@contextmanager
+def without_amx() -> Iterator[None]:
+    """Have OpenVINO leave Intel's AMX alone, if it computes for the first time in this process within the context.
 
     With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), and crashes
-    in some (https://github.com/openvinotoolkit/openvino/issues/37577). What it may use can be set by environment alone, before
-    it computes for the first time in a process; without AMX it is faster there, too.
-
-    Args:
-        amx: leave that to OpenVINO, for bf16, which is right and faster with it.
+    in some (https://github.com/openvinotoolkit/openvino/issues/37577). What it may use is read from the environment, once;
+    processes that this one starts are to choose for themselves.
     """
-    if not amx:
-        os.environ.setdefault('ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16')
-    return import_module('openvino')
+    chosen = ISA in os.environ
+    os.environ.setdefault(ISA, WITHOUT_AMX)
+    try:
+        yield
+    finally:
+        if not chosen:
+            del os.environ[ISA]
 
 
 class _OpenVino:
     def __init__(self, path: Path, description: dict, threads: int | None, precision: str) -> None:
-        core = import_openvino(amx=precision == 'bf16' and description.get('precision') != 'int8').Core()
-        # OpenVINO would compute in fp32 without a word.
-        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
-            raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
-        properties = {
-            'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[precision],
-            'PERFORMANCE_HINT': 'LATENCY',
-        }
-        if threads:
-            properties['INFERENCE_NUM_THREADS'] = threads
-        model = core.compile_model(str(path), 'CPU', properties)
+        # bf16 is right with AMX, and faster.
+        with nullcontext() if precision == 'bf16' and description.get('precision') != 'int8' else without_amx():
+            core = import_module('openvino').Core()
+            # OpenVINO would compute in fp32 without a word.
+            if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+                raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
+            properties = {
+                'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[precision],
+                'PERFORMANCE_HINT': 'LATENCY',
+            }
+            if threads:
+                properties['INFERENCE_NUM_THREADS'] = threads
+            model = core.compile_model(str(path), 'CPU', properties)
         kernels = [op.get_rt_info()['primitiveType'].astype(str) for op in model.get_runtime_model().get_ops()]
         if any('amx' in kernel and 'I8' in kernel for kernel in kernels):
             raise InputError(
-                f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit: set ONEDNN_MAX_CPU_ISA=AVX512_CORE_FP16 '
+                f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit: set {ISA}={WITHOUT_AMX} '
                 'before OpenVINO is first used in this process'
             )
         self._request = model.create_infer_request()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from menet_mm.deploy.runner import import_openvino
+from menet_mm.deploy.runner import without_amx
 
 #: ONNX Runtime runs AveragePool and others of opset 20 slower.
 OPSET = 18
@@ -94,15 +94,16 @@ def _quantize_onnx(path: Path, batches: list[np.ndarray]) -> None:
 
 
 def _quantize_openvino(path: Path, batches: list[np.ndarray]) -> None:
-    nncf, openvino = import_module('nncf'), import_openvino()
+    nncf, openvino = import_module('nncf'), import_module('openvino')
     model = openvino.Core().read_model(path)
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(batches),
-        subset_size=len(batches),
-        preset=nncf.QuantizationPreset.MIXED,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-    )
+    with without_amx():  # it runs the network to correct biases
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            subset_size=len(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
     # The model's weights lie in the file that is replaced.
     folder = path.with_name('int8')
     openvino.save_model(quantized, folder / path.name, compress_to_fp16=False)

@@ -22,7 +22,7 @@ from menet_mm import InputError, get_inferencer
 from menet_mm.checkpoints import read_checkpoint, write_checkpoint
 from menet_mm.deploy import Runner, export
 from menet_mm.deploy.rewrite import BLOCKS
-from menet_mm.deploy.runner import import_openvino
+from menet_mm.deploy.runner import without_amx
 
 # Tests in parallel share the checkpoints and the exported models.
 pytestmark = pytest.mark.xdist_group('export')
@@ -176,7 +176,10 @@ def refusal_of_bf16(runtime: str) -> str | None:
     """What is said to bf16 here, if it cannot be had."""
     if runtime != 'openvino':
         return "precision must be 'fp32', or 'bf16' on OpenVINO"
-    capabilities = import_openvino().Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    import openvino
+
+    with without_amx():
+        capabilities = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return None if 'BF16' in capabilities else 'this processor has no bf16 for OpenVINO'
 
 
