@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from menet_mm import InputError
-from menet_mm.benchmark import MMDET_SSD_PIPELINE, _exported, _fingerprint, measure_pipelines, race
+from menet_mm.benchmark import MMDET_SSD_PIPELINE, _exported, _fingerprint, _function, measure_pipelines, race
 from menet_mm.benchmark_worker import Contestant
 
 LOADING = MMDET_SSD_PIPELINE[:2]
@@ -91,6 +91,21 @@ def test_contestants_take_turns_and_exported_ones_need_no_torch(tmp_path):
     # Another config, code or library is another file.
     assert _fingerprint('menet108_in1k') != _fingerprint('mobilenet025_in1k')
     assert _fingerprint('mobilenet025_in1k') in model.stem
+
+
+@pytest.mark.parametrize('source', ['pytorchcv', 'menet_mm'])
+def test_activations_are_of_a_trained_networks_scale(source):
+    """With pytorchcv's initial weights they reach 275, and the sigmoids' exponentials are denormal numbers."""
+    torch.manual_seed(0)
+    network, size = _function(Contestant('menet228_in1k', source, 'torch', 'plain'))
+    largest = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda module, inputs, output: largest.append(output.abs().max().item()))
+    with torch.no_grad():
+        network(torch.rand(1, 3, *size))
+    assert len(largest) == 97
+    assert 0.1 < max(largest) < 50
 
 
 def test_measurements_at_the_same_time_do_not_mix_their_files(tmp_path, monkeypatch):
