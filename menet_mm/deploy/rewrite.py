@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from menet_mm.errors import InputError
 from menet_mm.memory_format import guard_operators
 from menet_mm.models import MEModule, MENet, MergingEvolution, SqueezeExcitation
+from menet_mm.models.layers import MatmulConv2d
 
 #: Runtimes that have an inference form.
 TARGETS = ('torch', 'onnxruntime', 'openvino', 'ncnn')
@@ -135,7 +136,10 @@ def _is_plain(backbone: MENet) -> bool:
         all(type(unit) is MEModule for unit in units)
         # Not a subclass, either: it may do more with the channels, whose places change.
         and all(type(side) in (MergingEvolution, SqueezeExcitation) for side in sides)
-        and all(type(layer.conv) is nn.Conv2d and isinstance(layer.norm, nn.Identity | None) for layer in layers)
+        and all(
+            type(layer.conv) in (nn.Conv2d, MatmulConv2d) and isinstance(layer.norm, nn.Identity | None)
+            for layer in layers
+        )
     )
 
 

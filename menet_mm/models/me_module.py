@@ -26,6 +26,8 @@ from torch.utils.checkpoint import checkpoint
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
+from .layers import CONV, AveragePool
+
 ConfigDict = dict
 #: The paper's side path; a side_cfg of None means none.
 ME_PATH = dict(type='menet_mm.MergingEvolution')
@@ -64,7 +66,7 @@ class MergingEvolution(BaseModule):
         stride: s, so that the gate fits features that are downsampled meanwhile.
         conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
         fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: activation behind the first two convolutions. The gate is always a sigmoid.
         init_cfg: mmengine's initialization config.
@@ -90,7 +92,7 @@ class MergingEvolution(BaseModule):
         if fusion not in ('multiply', 'add'):
             raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
         self.fusion = fusion
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        layer_cfg = dict(conv_cfg=conv_cfg or CONV, norm_cfg=norm_cfg or dict(type='BN'))
         act_cfg = act_cfg or dict(type='ReLU')
         self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
         self.conv = (
@@ -128,7 +130,7 @@ class SqueezeExcitation(BaseModule):
         channels: b.
         side_channels: k of the ME path that it replaces.
         stride: not needed, since the gate has no extent; there so that both paths are built alike.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: not used; as in its paper there is no norm layer.
         act_cfg: activation behind the first convolution.
         init_cfg: mmengine's initialization config.
@@ -150,8 +152,8 @@ class SqueezeExcitation(BaseModule):
         super().__init__(init_cfg)
         _check_widths(channels, side_channels)
         hidden = round(side_channels + 4.5 * side_channels**2 / channels)
-        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=act_cfg or dict(type='ReLU'))
-        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg, act_cfg=dict(type='Sigmoid'))
+        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg or CONV, act_cfg=act_cfg or dict(type='ReLU'))
+        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg or CONV, act_cfg=dict(type='Sigmoid'))
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
@@ -185,7 +187,7 @@ class MEModule(BaseModule):
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
         side_cfg: the side path: a registered module's ``type`` and its settings, of which ``side_channels`` overrides k;
             the type is :class:`MergingEvolution` unless given. None is ShuffleNet's unit, without a side path.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
         with_cp: recompute the unit in the backward pass, which trades time for memory.
@@ -230,7 +232,7 @@ class MEModule(BaseModule):
 
         self.groups = groups
         self.with_cp = with_cp
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        layer_cfg = dict(conv_cfg=conv_cfg or CONV, norm_cfg=norm_cfg or dict(type='BN'))
         act_cfg = act_cfg or dict(type='ReLU')
         self.compress = ConvModule(
             in_channels, bottleneck, 1, groups=groups if group_compress else 1, act_cfg=act_cfg, **layer_cfg
@@ -253,7 +255,7 @@ class MEModule(BaseModule):
         )
         self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
         # torch's default counts the padding, and so do the authors.
-        self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
+        self.pool = AveragePool() if stride == 2 else None
         # In place, as mmcv's ConvModule does it: nothing else needs what it rectifies.
         in_place = dict(inplace=True) if act_cfg['type'] in ('ReLU', 'ReLU6', 'LeakyReLU') else {}
         self.act = MODELS.build({**in_place, **act_cfg})

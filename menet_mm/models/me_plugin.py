@@ -23,7 +23,7 @@ class MEPlugin(BaseModule):
     Args:
         in_channels: C, which the backbone fills in.
         side_channels: k.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: activation inside the side path.
         init_cfg: mmengine's initialization config.

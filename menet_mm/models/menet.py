@@ -43,7 +43,7 @@ class MENet(StagedBackbone):
         side_cfg: the side path of every unit, for ablations, see :class:`MEModule`: ``dict(conv=False)`` leaves out the 3x3
             convolution, ``dict(fusion='add')`` adds instead of gating, ``dict(side_channels=k)`` changes its width,
             ``dict(type='menet_mm.SqueezeExcitation')`` replaces it, None leaves it out.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: mmcv's activation layer config.
         with_cp: recompute units in the backward pass, which trades time for memory.

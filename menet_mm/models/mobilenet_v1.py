@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from menet_mm.registry import MODELS
 
 from .backbone import StagedBackbone
+from .layers import CONV
 from .me_module import ConfigDict
 
 #: As the MENet authors initialize their MobileNet: by fan-in, other than MENet and ShuffleNet.
@@ -36,7 +37,7 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
         in_channels: C_in.
         out_channels: C_out.
         stride: of the depthwise convolution.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config; None is no norm layer.
         act_cfg: mmcv's activation layer config, behind both; None is no activation.
         with_cp: recompute the unit in the backward pass.
@@ -58,7 +59,7 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
             3,
             stride=stride,
             padding=1,
-            conv_cfg=conv_cfg,
+            conv_cfg=conv_cfg or CONV,
             norm_cfg=norm_cfg,
             act_cfg=act_cfg,
         )
@@ -84,7 +85,7 @@ class MobileNetV1(StagedBackbone):
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages.
         norm_eval: keep every norm layer in eval mode.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: mmcv's activation layer config.
         with_cp: recompute units in the backward pass, which trades time for memory.

@@ -36,7 +36,7 @@ class ShuffleNetV1(MENet):
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages.
         norm_eval: keep every norm layer in eval mode.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
         norm_cfg: mmcv's norm layer config.
         act_cfg: mmcv's activation layer config.
         with_cp: recompute units in the backward pass, which trades time for memory.
