@@ -25,16 +25,21 @@ class MatmulConv2d(nn.Conv2d):
         if not (_trains_on_cpu(self, x) and self._pays(x)):
             return super().forward(x)
         n, _, h, w = x.shape
-        maps = x.reshape(n, self.groups, -1, h * w)
-        weight = self.weight.view(self.groups, -1, maps.shape[2])
-        y = (weight @ maps).view(n, -1, h, w)
+        inputs, outputs = self._group_widths()
+        maps = x.view(n, self.groups, inputs, h * w)
+        y = (self.weight.view(self.groups, outputs, inputs) @ maps).view(n, self.out_channels, h, w)
         return y if self.bias is None else y + self.bias[:, None, None]
+
+    def _group_widths(self) -> tuple[int, int]:
+        return self.in_channels // self.groups, self.out_channels // self.groups
 
     def _pays(self, x: Tensor) -> bool:
         if not self.kernel_size == self.stride == (1, 1) or self.padding != (0, 0):
             return False
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            return False  # torch takes a single picture, and says what is wrong
         # The products make a gradient of the weights for each picture. Where this is far larger than the maps, they lose.
-        inputs, outputs = self.in_channels // self.groups, self.out_channels // self.groups
+        inputs, outputs = self._group_widths()
         return inputs * outputs <= 2 * x.shape[2] * x.shape[3] * (inputs + outputs)
 
 

@@ -59,6 +59,20 @@ def test_convolution_is_that_of_torch(arguments, size, product):
     assert ('convolution' in calls(layer, x)) != product
 
 
+def test_a_single_picture_passes_and_a_wrong_width_does_not():
+    layer = MatmulConv2d(6, 12, 1)
+    assert layer(torch.rand(6, 4, 4)).shape == (12, 4, 4)
+    with pytest.raises(RuntimeError, match='to have 6 channels, but got 4 channels'):
+        layer(torch.rand(2, 4, 4, 4))
+
+
+def test_an_empty_batch_passes():
+    x = torch.rand(0, 6, 4, 4, requires_grad=True)
+    y = AveragePool()(MatmulConv2d(6, 12, 1, groups=3)(x))
+    y.sum().backward()
+    assert (y.shape, x.grad.shape) == ((0, 12, 2, 2), x.shape)
+
+
 @pytest.mark.parametrize('size', [(6, 6), (7, 5), (1, 1)])
 def test_average_is_that_of_torch(size):
     x = torch.rand(2, 5, *size, dtype=torch.double)
