@@ -130,7 +130,7 @@ class SqueezeExcitation(BaseModule):
         channels: b.
         side_channels: k of the ME path that it replaces.
         stride: not needed, since the gate has no extent; there so that both paths are built alike.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
+        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
         norm_cfg: not used; as in its paper there is no norm layer.
         act_cfg: activation behind the first convolution.
         init_cfg: mmengine's initialization config.
@@ -152,8 +152,8 @@ class SqueezeExcitation(BaseModule):
         super().__init__(init_cfg)
         _check_widths(channels, side_channels)
         hidden = round(side_channels + 4.5 * side_channels**2 / channels)
-        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg or CONV, act_cfg=act_cfg or dict(type='ReLU'))
-        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg or CONV, act_cfg=dict(type='Sigmoid'))
+        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=act_cfg or dict(type='ReLU'))
+        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg, act_cfg=dict(type='Sigmoid'))
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
