@@ -19,7 +19,7 @@ _HOMES = {
     'SSDHead': 'models',
     'ShuffleNetV1': 'models',
     'SqueezeExcitation': 'models',
-    'get_inferencer': 'inference',
+    'get_inferencer': 'apis.inference',
 }
 
 __all__ = ['__version__', *_HOMES]

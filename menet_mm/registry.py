@@ -17,7 +17,7 @@ MODELS = Registry(
     scope='menet_mm',
     locations=['menet_mm.models', 'menet_mm.deploy.exported'],
 )
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='menet_mm', locations=['menet_mm.hooks'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='menet_mm', locations=['menet_mm.engine.hooks'])
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,

@@ -1,6 +1,14 @@
-"""Where tests get data from: the shared folder of real data, and a small generated set."""
+"""Where tests get data from, the shared folder of real data and a small generated set, and how they run command lines."""
 
+import io
 import os
+import re
+import runpy
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +63,7 @@ def independent_ap():
         return rows[~((best > 0.5) & (index >= len(easy))).numpy()]
 
     def compute(detections: list, annotations: list, classes: int) -> list[float]:
-        """Take what menet_mm.report.match returns."""
+        """Take what menet_mm.evaluation.report.match returns."""
         metric = MetricBuilder.build_evaluation_metric('map_2d', async_mode=False, num_classes=classes)
         for found, truth in zip(detections, annotations, strict=True):
             rows = []
@@ -70,3 +78,57 @@ def independent_ap():
         return [float(value[0.5][label]['ap']) for label in range(classes)]
 
     return compute
+
+
+@pytest.fixture(scope='session')
+def tool(tmp_path_factory):
+    """Call ``tools/<name>``, or ``python -m <name>`` for ``studies`` and ``benchmarks``, as a user would; returns the finished process, with stderr in stdout.
+
+    It runs in a folder of its own, so that default work dirs do not appear among the user's.
+    """
+    folder = tmp_path_factory.mktemp('run')
+
+    def call(name: str, *args: object, ok: bool = True, **env: str) -> subprocess.CompletedProcess:
+        script = ROOT / 'tools' / name
+        python = [sys.executable, '-u']
+        command = {'.py': [*python, str(script)], '.sh': ['bash', str(script)]}.get(
+            script.suffix, [*python, '-m', name]
+        )
+        environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **env}
+        environment['PYTHONPATH'] = f'{ROOT}:{environment.get("PYTHONPATH", "")}'
+        result = subprocess.run(
+            [*command, *(str(ROOT / a) if str(a).startswith('configs/') else str(a) for a in args)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert (result.returncode == 0) == ok, result.stdout
+        return result
+
+    return call
+
+
+@pytest.fixture(scope='session')
+def metric():
+    """Find the last value of a metric in a log."""
+
+    def find(log: str, name: str = 'pascal_voc/mAP') -> float:
+        return float(re.findall(rf'{name}: (\d+\.\d+)', log)[-1])
+
+    return find
+
+
+@pytest.fixture(scope='session')
+def export_here() -> Callable[..., str]:
+    """Run tools/export.py in this process, which has the libraries already; returns what it says."""
+
+    def call(*args: object) -> str:
+        said = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', ['export.py', *map(str, args)])
+            runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
+        return said.getvalue()
+
+    return call

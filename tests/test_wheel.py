@@ -52,7 +52,7 @@ def test_names_work_without_the_checkout(prefix, tmp_path):
     code = """
 import menet_mm
 from mmengine.hub import get_config, get_model
-from menet_mm.inference import find_model, list_models
+from menet_mm.apis.inference import find_model, list_models
 print(len(list_models()), find_model('menet108_in1k')[0])
 print(get_config('menet_mm::menet/ssd_menet108_voc.py').model.backbone.arch)
 print(type(get_model('menet_mm::menet/menet108_in1k.py')).__name__)

@@ -5,8 +5,8 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from menet_mm.cli import run
 from menet_mm.errors import InputError
+from menet_mm.utils.cli import run
 
 
 def checksum(path: Path) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from menet_mm.cli import run
+from menet_mm.utils.cli import run
 
 
 def main() -> None:

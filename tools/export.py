@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from menet_mm.cli import add_trust_argument, run
 from menet_mm.datasets.shapes import draw
 from menet_mm.deploy.runner import RUNTIMES, description_path
 from menet_mm.errors import InputError
-from menet_mm.pictures import find_images, read_image
+from menet_mm.utils.cli import add_trust_argument, run
+from menet_mm.utils.pictures import find_images, read_image
 
 SUFFIXES = {runtime: suffix for suffix, runtime in RUNTIMES.items()}
 
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--block',
         type=int,
-        choices=[8, 16],  # menet_mm.deploy.rewrite.BLOCKS, which comes with torch
+        choices=[8, 16],  # menet_mm.deploy.forms.BLOCKS, which comes with torch
         help='with onnx: channels in a block, which the processor decides that will run the model: 16 with AVX-512 and on '
         "ARM, 8 on other x86; this machine's by default",
     )

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from menet_mm.cli import add_trust_argument, run
 from menet_mm.errors import InputError
-from menet_mm.pictures import draw_result, find_images, read_image
+from menet_mm.utils.cli import add_trust_argument, run
+from menet_mm.utils.pictures import draw_result, find_images, read_image
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def load(args: argparse.Namespace) -> tuple[Callable[[np.ndarray], dict], list[s
         return lambda image: runner(image, args.score_thr)[0], runner.classes
     if not (args.config and args.weights):
         raise InputError('give --config and --weights of a trained model, or --model of an exported one')
-    from menet_mm.inference import get_predictor  # torch and the MM libraries
+    from menet_mm.apis.inference import get_predictor  # torch and the MM libraries
 
     return get_predictor(args.config, args.weights, args.device, args.trust_checkpoint)
 

@@ -1,6 +1,6 @@
 """Write docs/results.md, its tables and plots, and the tables of docs/deployment.md.
 
-All come from the CSV files in docs/results and docs/benchmarks.
+All come from the CSV files in docs/results and benchmarks/results.
 """
 
 import re
@@ -11,10 +11,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from menet_mm import study as studies
+from studies import definition as studies
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / 'docs/results'
+RESULTS = ROOT / 'studies/results'
 RIVALS = ['shufflenet050', 'mobilenet025']
 #: Sections of the page: study, heading, models (none: all of them), and rivals over which the paper puts MENet.
 SECTIONS = [
@@ -31,7 +31,7 @@ SECTIONS = [
 ]
 HEAD = """# Results
 
-Made by `tools/make_results.py` from the CSV files in [results](results), which hold versions, device, threads and seed of every
+Made by `tools/make_results.py` from the CSV files in [results](../studies/results), which hold versions, device, threads and seed of every
 run; minutes are the median time of an iteration times their number, mostly with two trainings side by side. What the paper
 claims: at 140 MFLOPs MENet is 1.0 points of ILSVRC top-1 better than ShuffleNet and 1.95 better than
 MobileNet, and 2.3 and 4.1 points of VOC 2007 mAP.
@@ -73,7 +73,7 @@ def sample_table() -> list[str]:
 
 def load(name: str, models: list[str]) -> tuple[studies.Study, pd.DataFrame, set]:
     """A study, and rows and keys of those of its jobs that are about these models (none: all of them)."""
-    study = studies.Study.load(ROOT / f'studies/{name}.py')
+    study = studies.Study.load(ROOT / f'studies/configs/{name}.py')
     models = models or [job.model for job in study.jobs]
     results = studies.read_results(RESULTS / f'{name}.csv')
     return study, results[results.model.isin(models)], {job.key for job in study.jobs if job.model in models}
@@ -83,14 +83,14 @@ def study_section(name: str, heading: str, models: list[str], rivals: list[str])
     study, results, jobs = load(name, models)
     done = jobs & studies.done(results)
     lines = ['', f'## {heading}: {study.title}', '']
-    lines += [f'`python tools/compare.py studies/{name}.py`; {len(done)} of {len(jobs)} runs are done.']
+    lines += [f'`python -m studies studies/configs/{name}.py`; {len(done)} of {len(jobs)} runs are done.']
     if not done:
         return lines
     summary = studies.summarize(results, study.metric, study.reference)
     metric = f'{study.metric} over {", ".join(study.classes)}' if study.classes else study.metric
     lines += ['', f"{metric}; 95 % intervals are Student's, over seeds; differences are paired by seed.", '']
     lines += [studies.to_markdown(summary, study.reference)]
-    return [*lines, '', f'![{study.metric} against multiply-adds](results/{name}.png)']
+    return [*lines, '', f'![{study.metric} against multiply-adds](../studies/results/{name}.png)']
 
 
 def conclusion(orders: dict[str, studies.Order], seeds: int) -> list[str]:
@@ -149,7 +149,7 @@ def render() -> str:
 
 
 def benchmark_table(path: Path) -> str:
-    """A table of what tools/benchmark.py wrote, with what it was measured on."""
+    """A table of what -m benchmarks wrote, with what it was measured on."""
     rows = pd.read_csv(path)
     first = rows.iloc[0]
     libraries = ', '.join(
@@ -182,13 +182,13 @@ def render_deployment() -> str:
     page = (ROOT / 'docs/deployment.md').read_text()
 
     def fill(found: re.Match) -> str:
-        return f'{found[1]}\n{benchmark_table(ROOT / "docs/benchmarks" / found[2])}\n<!-- end -->'
+        return f'{found[1]}\n{benchmark_table(ROOT / "benchmarks/results" / found[2])}\n<!-- end -->'
 
     return re.sub(r'(<!-- table of (\S+) -->)\n.*?<!-- end -->', fill, page, flags=re.DOTALL)
 
 
 def main() -> None:
-    for path in sorted((ROOT / 'studies').glob('*.py')):
+    for path in sorted((ROOT / 'studies/configs').glob('*.py')):
         study = studies.Study.load(path)
         results = studies.read_results(RESULTS / f'{study.name}.csv')
         if len(results):

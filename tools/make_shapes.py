@@ -2,8 +2,8 @@
 
 import argparse
 
-from menet_mm.cli import run
 from menet_mm.datasets.shapes import CLASSES, make_shapes
+from menet_mm.utils.cli import run
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ them figures, differ a little from those measured.
 import argparse
 from pathlib import Path
 
-from menet_mm.cli import run
-from menet_mm.datasets.subsets import SUBSETS
+from menet_mm.utils.cli import run
+from studies.subsets import SUBSETS
 
 LISTS = Path(__file__).resolve().parent.parent / 'studies' / 'data'
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from menet_mm.cli import add_config_arguments, load_config, run
 from menet_mm.errors import InputError
+from menet_mm.utils.cli import add_config_arguments, load_config, run
 
 
 def main() -> None:
@@ -20,8 +20,8 @@ def main() -> None:
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    from menet_mm import report
-    from menet_mm.launch import check_data
+    from menet_mm.engine.launch import check_data
+    from menet_mm.evaluation import report
 
     if cfg.default_scope != 'mmdet':
         raise InputError(f'{args.config} is not a detector: give a config whose default_scope is mmdet')

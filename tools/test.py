@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
 
-from menet_mm.cli import add_config_arguments, add_trust_argument, load_config, run
 from menet_mm.deploy.runner import RUNTIMES
 from menet_mm.errors import InputError
+from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
 
 if TYPE_CHECKING:
     from mmengine.evaluator import BaseMetric
@@ -90,7 +90,7 @@ def main() -> None:
 
     import mmengine
 
-    from menet_mm.launch import build_runner, check_checkpoint, check_data
+    from menet_mm.engine.launch import build_runner, check_checkpoint, check_data
 
     exported = Path(args.checkpoint).suffix in RUNTIMES
     if exported:

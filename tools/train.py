@@ -2,8 +2,8 @@
 
 import argparse
 
-from menet_mm.cli import add_config_arguments, add_trust_argument, load_config, run
 from menet_mm.errors import InputError
+from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +32,7 @@ def main() -> None:
     import torch
 
     from menet_mm.checkpoints import use_tensors_only
-    from menet_mm.launch import build_runner, check_batches, check_checkpoint, check_data
+    from menet_mm.engine.launch import build_runner, check_batches, check_checkpoint, check_data
 
     if args.amp:
         if not torch.cuda.is_available():

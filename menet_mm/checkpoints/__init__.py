@@ -1,7 +1,7 @@
 """Checkpoints: reading files that nobody vouches for, and converting other people's into MMPretrain's form."""
 
 from .convert import convert, write_checkpoint
-from .read import (
+from .load import (
     check_fit,
     compare,
     fetch,

@@ -21,7 +21,7 @@ from torch import Tensor
 from menet_mm.errors import InputError
 from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
 
-from .read import get_state
+from .load import get_state
 
 
 class Layout(NamedTuple):

@@ -6,7 +6,7 @@ also its config module (see :mod:`menet_mm`).
 
 from importlib import import_module
 
-_HOMES = {'Runner': 'runner', 'TARGETS': 'rewrite', 'export': 'exporter', 'to_deploy': 'rewrite'}
+_HOMES = {'Runner': 'runner', 'TARGETS': 'forms', 'export': 'exporter', 'to_deploy': 'forms'}
 
 __all__ = list(_HOMES)
 

@@ -22,8 +22,8 @@ import menet_mm
 from menet_mm.checkpoints import check_fit, get_state, read_checkpoint
 from menet_mm.errors import InputError
 
+from .forms import to_deploy
 from .functions import RawDetections, check_exportable, make_function
-from .rewrite import to_deploy
 from .runner import FORMAT, RUNTIMES, Runner, check_model_path, description_path, preprocess
 from .writers import quantize, quiet, write_model
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS, init_default_scope
 from mmengine.runner import Runner
 
-from menet_mm.datasets.check import leaf_configs
+from menet_mm.datasets.doctor import leaf_configs
 from menet_mm.datasets.shapes import CLASSES
 
 CONFIGS = sorted(Path('configs').glob('*.py'))

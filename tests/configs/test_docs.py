@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from menet_mm.datasets.check import check_annotations, check_images
+from menet_mm.datasets.doctor import check_annotations, check_images
 from menet_mm.errors import InputError
 
 

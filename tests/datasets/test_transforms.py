@@ -12,7 +12,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from scipy.stats import ks_2samp
 
-from menet_mm.benchmark import MMDET_SSD_PIPELINE
+from benchmarks.race import MMDET_SSD_PIPELINE
 from menet_mm.datasets.shapes import draw
 from menet_mm.datasets.transforms import ExpandCrop, cut_out
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from menet_mm.datasets.shapes import CLASSES
-from menet_mm.report import ap_by_class, match
+from menet_mm.evaluation.report import ap_by_class, match
 
 CONFIG = 'configs/ssd_menet228_shapes.py'
 # Tests in parallel share one training.

@@ -21,7 +21,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from menet_mm import InputError, get_inferencer
 from menet_mm.checkpoints import read_checkpoint, write_checkpoint
 from menet_mm.deploy import Runner, export
-from menet_mm.deploy.rewrite import BLOCKS
+from menet_mm.deploy.forms import BLOCKS
 from menet_mm.deploy.runner import without_amx
 
 # Tests in parallel share the checkpoints and the exported models.

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from menet_mm import inference
+from menet_mm.apis import inference
 from menet_mm.datasets.shapes import CLASSES
 
 ROOT = Path(__file__).resolve().parent.parent.parent

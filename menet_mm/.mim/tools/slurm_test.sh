@@ -1,0 +1,1 @@
+../../../tools/slurm_test.sh

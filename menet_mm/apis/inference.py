@@ -1,0 +1,156 @@
+"""Inferencers of MMDetection and MMPretrain by our model names."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mmengine
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
+from menet_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from mmdet.apis import DetInferencer
+    from mmpretrain import ImageClassificationInferencer
+
+MIM = Path(__file__).parents[1] / '.mim'
+
+
+def list_models() -> dict[str, dict]:
+    """Read the package's model index.
+
+    Returns:
+        By name, such as ``ssd_menet228_voc``: ``Config``, a path, ``Weights``, an address or None, and ``Metadata``.
+    """
+    index = mmengine.load(MIM / 'model-index.yml')
+    models = [model for part in index['Import'] for model in mmengine.load(MIM / part)['Models']]
+    return {model['Name']: dict(model, Config=str(MIM / model['Config'])) for model in models}
+
+
+def find_model(name: str) -> tuple[str, str | None]:
+    """Find a model's config and its published weights.
+
+    Args:
+        name: of :func:`list_models`, or a config file.
+
+    Returns:
+        Path of the config, and address of the weights or None.
+
+    Raises:
+        InputError: if there is neither such a file nor such a name.
+    """
+    if name.endswith('.py'):
+        if not Path(name).is_file():
+            raise InputError(f'no config {name}: give a file, or a name such as ssd_menet228_voc')
+        return name, None
+    models = list_models()
+    if name not in models:
+        raise InputError(f"unknown model '{name}': give a config file or one of {', '.join(models)}")
+    return models[name]['Config'], models[name]['Weights']
+
+
+def get_inferencer(
+    name: str, weights: str | None = None, device: str | None = None, trust_checkpoint: bool = False
+) -> DetInferencer | ImageClassificationInferencer:
+    """Build the inferencer of the library that a model belongs to.
+
+    Several inferencers, of both libraries, may live in one process and be called in any order.
+
+    Args:
+        name: a model's name, such as ``ssd_menet228_voc`` or ``menet108_in1k``, or a config file.
+        weights: checkpoint, a file or an address; those of the model index if left out.
+        device: torch device; by default a GPU if there is one.
+        trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
+
+    Returns:
+        MMDetection's ``DetInferencer`` or MMPretrain's ``ImageClassificationInferencer``, by the config's scope.
+
+    Raises:
+        InputError: if the model is unknown, the device is not there, or the weights are missing, unsafe, damaged or of
+            another network.
+
+    Example:
+        >>> from menet_mm import get_inferencer
+        >>> detect = get_inferencer('ssd_menet228_voc', 'epoch_240.pth')  # doctest: +SKIP
+        >>> detect('street.jpg')['predictions']  # doctest: +SKIP
+    """
+    path, published = find_model(str(name))
+    weights = weights or published
+    if weights is None:
+        raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
+    device = device or get_device()
+    _check_device(device)
+    cfg = Config.fromfile(path)
+    scope = cfg.get('default_scope')
+    # The libraries leave their scope behind as the process's default, and build modules under the default.
+    init_default_scope(scope)
+    # On a model of its own, because the inferencers load whatever fits and go on.
+    checkpoint = read_checkpoint(weights, trust_checkpoint)
+    check_fit(MODELS.build(cfg.model), checkpoint)
+    with tensors_only(trust_checkpoint), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='palette does not exist')
+        if scope == 'mmpretrain':
+            from mmpretrain import ImageClassificationInferencer
+
+            return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
+        from mmdet.apis import DetInferencer
+
+        warnings.filterwarnings('ignore', message='dataset_meta or class names are not saved')
+        inferencer = DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')
+        if 'dataset_meta' not in checkpoint.get('meta', {}):
+            # The library would take COCO's names.
+            inferencer.model.dataset_meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
+            inferencer.visualizer.dataset_meta = inferencer.model.dataset_meta
+        return inferencer
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
+        raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
+
+
+def get_predictor(
+    name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
+) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
+    """Build an inferencer and make a quiet function of it, with the results of :class:`menet_mm.deploy.Runner`.
+
+    Args:
+        name: as of :func:`get_inferencer`, and so are the others.
+
+    Returns:
+        A function from a picture (H, W, 3), 8 bit, blue first, to ``boxes``, ``scores`` and ``labels`` of a detector or
+        ``scores`` of a classifier; and the classes, if they are known.
+
+    Raises:
+        InputError: as :func:`get_inferencer`.
+    """
+    # The libraries log and print how they load things.
+    MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
+    with redirect_stdout(io.StringIO()):
+        inferencer = get_inferencer(name, weights, device, trust_checkpoint)
+    # One bar over all pictures instead of one for each.
+    inferencer.show_progress = False
+    if not hasattr(inferencer.model, 'dataset_meta'):
+        from mmpretrain.utils import progress
+
+        progress.disable_progress_bar = True
+        return lambda image: dict(scores=inferencer(image)[0]['pred_scores']), inferencer.classes
+
+    def detect(image: np.ndarray) -> dict[str, np.ndarray]:
+        found = inferencer(image, return_datasamples=True)['predictions'][0].pred_instances.cpu().numpy()
+        return dict(boxes=found.bboxes, scores=found.scores, labels=found.labels)
+
+    return detect, inferencer.model.dataset_meta['classes']

@@ -1,0 +1,38 @@
+"""Files and folders that appear complete or not at all, also on a full disk or when the process is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Lend a temporary name beside ``path``, for a file or a folder; what was made there takes the name at the end.
+
+    The temporary name has the same ending. A file that is there is replaced, a folder must not be there. If the block fails,
+    ``path`` stays as it was and nothing is left behind.
+
+    Raises:
+        OSError: if the folder cannot be written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{uuid.uuid4().hex[:8]}.partial.{path.name}')
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8; it is there complete at any moment."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding='utf-8')

@@ -1,0 +1,113 @@
+"""What InputCheckHook lets pass, and what it stops; ChannelsLastHook; the whole command lines are tested in tests/tools."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmcv.ops import RoIAlign
+from mmengine.model import BaseModule
+from torch import nn
+
+from menet_mm import InputError
+from menet_mm.engine.hooks import ChannelsLastHook, InputCheckHook
+
+
+def runner_of(model, *, training=False, resume=False):
+    loop = SimpleNamespace(dataloader=[]) if training else dict(type='TrainLoop')
+    return SimpleNamespace(model=model, _train_loop=loop, _resume=resume)
+
+
+def load(model, state_dict, **kwargs):
+    InputCheckHook().after_load_checkpoint(runner_of(model, **kwargs), dict(state_dict=state_dict))
+
+
+def test_own_checkpoint_passes_with_and_without_ddp_prefix():
+    model = nn.Conv2d(3, 4, 1)
+    load(model, model.state_dict())
+    load(model, {f'module.{k}': v for k, v in model.state_dict().items()})
+
+
+@pytest.mark.parametrize(
+    ('state_dict', 'message'),
+    [
+        ({'weight': torch.zeros(4, 3, 1, 1)}, '1 tensors are missing, 0 are unexpected.*missing bias'),
+        (
+            {'weight': torch.zeros(5, 3, 1, 1), 'bias': torch.zeros(4)},
+            r'weight is \(5, 3, 1, 1\) instead of \(4, 3, 1, 1\)',
+        ),
+        ({'weight': torch.zeros(4, 3, 1, 1), 'bias': torch.zeros(4), 'x': 1}, 'unexpected x'),
+    ],
+)
+def test_another_networks_checkpoint_is_refused_for_testing_and_resuming(state_dict, message):
+    for kwargs in ({}, dict(training=True, resume=True)):
+        with pytest.raises(InputError, match=message):
+            load(nn.Conv2d(3, 4, 1), state_dict, **kwargs)
+
+
+def test_fine_tuning_takes_a_part_but_not_nothing():
+    model = nn.Conv2d(3, 4, 1)
+    load(model, {'weight': torch.zeros(4, 3, 1, 1), 'head': torch.zeros(9)}, training=True)
+    with pytest.raises(InputError, match='2 tensors are missing'):
+        load(model, {'head': torch.zeros(9)}, training=True)
+
+
+@pytest.mark.parametrize('more', [[], [dict(type='Kaiming', layer='Conv2d')]])
+def test_weights_to_start_from_are_checked_alone_and_in_a_list(tmp_path, more):
+    path = str(tmp_path / 'x.pth')
+    for prefix in ('backbone.', 'backbone', None):  # mmengine takes it without the dot, too
+        pretrained = dict(type='Pretrained', checkpoint=path, prefix=prefix)
+        model = BaseModule([*more, pretrained] if more else pretrained)
+        model.conv = nn.Conv2d(3, 4, 1)
+        start = prefix and 'backbone.'
+        for width, message in ((4, None), (5, 'is of another network')):
+            state = nn.Conv2d(3, width, 1).state_dict(prefix=f'{start or ""}conv.')
+            torch.save(dict(state_dict=state), path)
+            if not message:
+                InputCheckHook()._check_pretrained(model)
+                continue
+            with pytest.raises(InputError, match=message):
+                InputCheckHook()._check_pretrained(model)
+
+
+def test_channels_last_reaches_the_backbone_during_a_run_alone():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.backbone(x)
+
+    model, formats = Model(), []
+    model.backbone.register_forward_hook(
+        lambda module, args, out: formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    runner = SimpleNamespace(model=model)
+    hook = ChannelsLastHook()
+    image = torch.rand(2, 3, 8, 8)
+    before = model(image)
+    hook.before_run(runner)
+    during = model(image)
+    hook.after_run(runner)
+    model(image)
+    assert formats == [False, True, False]
+    torch.testing.assert_close(during, before)
+
+
+def test_mmcvs_operators_get_the_format_that_they_know():
+    """RoIAlign reads the memory of a channels_last map as if it had the default format."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = nn.Conv2d(3, 4, 3)
+            self.pool = RoIAlign((2, 2))
+
+        def forward(self, x):
+            return self.pool(self.backbone(x), torch.tensor([[0.0, 1.0, 1.0, 5.0, 5.0]]))
+
+    model, hook = Model(), ChannelsLastHook()
+    image = torch.rand(1, 3, 9, 9)
+    expected = model(image)
+    hook.before_run(SimpleNamespace(model=model))
+    torch.testing.assert_close(model(image), expected)
