@@ -1,27 +1,31 @@
-"""The subsets that the studies use, made from the official data and lists of ids.
+"""Make the subsets of the studies from the official data and the lists of ids in studies/data.
 
-The lists, in ``studies/data``, hold ids alone: pictures, boxes and names come from the official data, which everyone gets
-under its own terms. A copy of it may come from anywhere, so names in it become paths only if they have the expected form.
+Pictures of tiny_imagenet_100 are copies. Those of voc_subset are scaled and encoded as JPEG again, so their pixels, and with
+them figures, differ a little from those measured.
 """
+
+# The lists hold ids alone: pictures, boxes and names come from the official data, which everyone gets under its own terms.
+# A copy of it may come from anywhere, so names in it become paths only if they have the expected form.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 from rich.progress import track
 
 from menet_mm.errors import InputError
+from menet_mm.utils.cli import run
+from menet_mm.utils.files import atomic_path
 from menet_mm.utils.pictures import read_image
 
+LISTS = Path(__file__).resolve().parent / 'data'
 TINY_IMAGENET = 'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
 #: Validation pictures of every class of Tiny ImageNet; the subset has all of them.
 VAL_PICTURES = 50
@@ -48,7 +52,8 @@ def make_tiny_imagenet_100(source: Path, lists: Path, out: Path) -> dict[str, in
     """
     lines = _read_list(lists / 'tiny_imagenet_100.txt', r'n\d{8}( \d+)+')
     train = {wnid: numbers for wnid, *numbers in (line.split() for line in lines)}
-    with _appearing(out) as partial:
+    _check_free(out)
+    with atomic_path(out) as partial:
         root = _open_tiny_imagenet(source)
         val = _val_pictures(root / 'val' / 'val_annotations.txt')
         targets = {
@@ -86,7 +91,8 @@ def make_voc_subset(source: Path, lists: Path, out: Path) -> dict[str, int]:
         InputError: if ``out`` exists, or a list, a picture or an annotation is missing or broken.
     """
     counts = {}
-    with _appearing(out) as partial:
+    _check_free(out)
+    with atomic_path(out) as partial:
         years = [year for year in VOC_SPLITS if (source / year).is_dir()]
         if not years:
             raise InputError(
@@ -117,19 +123,11 @@ SUBSETS = {
 }
 
 
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Lend a folder beside ``out`` that becomes ``out`` in the end, or goes away if something fails."""
+def _check_free(out: Path) -> None:
     if os.path.lexists(out):  # also a link, even one that leads nowhere
         raise InputError(
             f'{out} is there already and was left as it is: remove it, or choose another folder with --out'
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f'.{out.name}.', dir=out.parent) as folder:
-        partial = Path(folder, out.name)  # a folder of its own, since the outer one is closed to other users
-        partial.mkdir()
-        yield partial
-        partial.rename(out)
 
 
 def _read_list(path: Path, pattern: str) -> list[str]:
@@ -137,9 +135,7 @@ def _read_list(path: Path, pattern: str) -> list[str]:
     try:
         lines = path.read_text('ascii', 'replace').splitlines()
     except FileNotFoundError:
-        raise InputError(
-            f'no list {path}: run the tool in a checkout of menet_mm, or name a folder of lists with --lists'
-        ) from None
+        raise InputError(f'no list {path}: restore it, or name a folder of lists with --lists') from None
     for line in lines:
         if not re.fullmatch(pattern, line, re.ASCII):
             raise InputError(f'list {path} has the line "{line[:40]}", which holds no ids: restore the file')
@@ -233,3 +229,26 @@ def _annotation(path: Path, scale: float, size: tuple[int, int]) -> str:
 def _add(parent: ET.Element, **fields: object) -> None:
     for key, value in fields.items():
         ET.SubElement(parent, key).text = str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog='python -m studies.subsets', description=__doc__)
+    parser.add_argument('subset', choices=list(SUBSETS), help='which one')
+    parser.add_argument(
+        'source',
+        type=Path,
+        help='tiny-imagenet-200.zip or the folder it unpacks into; for voc_subset an unpacked VOCdevkit with VOC2007, '
+        'VOC2012 or both',
+    )
+    defaults = ', '.join(folder for _, folder in SUBSETS.values())
+    parser.add_argument('--out', type=Path, help=f'folder to make (default, by subset: {defaults})')
+    parser.add_argument('--lists', type=Path, default=LISTS, help='folder of lists of ids (default: studies/data)')
+    args = parser.parse_args()
+    make, folder = SUBSETS[args.subset]
+    out = args.out or Path(folder)
+    counts = make(args.source, args.lists, out)
+    print(f'{out}: {", ".join(f"{count} pictures of {split}" for split, count in counts.items())}')
+
+
+if __name__ == '__main__':
+    run(main)

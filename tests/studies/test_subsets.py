@@ -1,5 +1,6 @@
 """The studies' subsets, made from small copies of the official archives."""
 
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from menet_mm import InputError
+from studies.subsets import make_tiny_imagenet_100, make_voc_subset
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LISTS = ROOT / 'studies' / 'data'
@@ -108,14 +112,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
-def sentence(result) -> str:
-    """The last line, which must be the only word of the mistake."""
-    assert 'Traceback' not in result.stdout, result.stdout
-    *_, last = result.stdout.strip().splitlines()
-    assert last.startswith('error: '), result.stdout
-    return last
-
-
 def test_lists_name_the_pictures_that_were_used(shared):
     lines = (LISTS / 'tiny_imagenet_100.txt').read_text().splitlines()
     train = {f'train/{wnid}/{wnid}_{n}.JPEG' for wnid, *numbers in map(str.split, lines) for n in numbers}
@@ -135,11 +131,10 @@ def test_lists_name_the_pictures_that_were_used(shared):
 
 
 @pytest.mark.parametrize('form', ['zip', 'folder', 'folder around it'])
-def test_tiny_imagenet_100(tool, lists, tiny, tmp_path, form):
+def test_tiny_imagenet_100(lists, tiny, tmp_path, form):
     source = {'zip': pack(tiny), 'folder': tiny, 'folder around it': tiny.parent}[form]
     out = tmp_path / 'new' / 'tiny'
-    said = tool('make_subsets.py', 'tiny_imagenet_100', source, '--lists', lists, '--out', out).stdout
-    assert '3 pictures of train, 100 pictures of val' in said
+    assert make_tiny_imagenet_100(source, lists, out) == dict(train=3, val=100)
     official = tree(tiny)
     chosen = [('n00000001', 0), ('n00000001', 3), ('n00000002', 2)]
     expected = {f'train/{w}/{w}_{n}.JPEG': official[f'train/{w}/images/{w}_{n}.JPEG'] for w, n in chosen}
@@ -153,7 +148,8 @@ def test_tiny_imagenet_100(tool, lists, tiny, tmp_path, form):
 
 def test_voc_subset(tool, lists, voc, tmp_path):
     out = tmp_path / 'new' / 'VOCdevkit'
-    tool('make_subsets.py', 'voc_subset', voc, '--lists', lists, '--out', out)
+    said = tool('studies.subsets', 'voc_subset', voc, '--lists', lists, '--out', out).stdout
+    assert '2 pictures of VOC2007 trainval, 1 pictures of VOC2007 test' in said
     assert [path.name for path in out.parent.iterdir()] == ['VOCdevkit']
     texts = {path.relative_to(out).as_posix(): path.read_text() for path in out.glob('*/ImageSets/Main/*')}
     assert texts == {
@@ -197,21 +193,21 @@ def test_voc_subset(tool, lists, voc, tmp_path):
     assert kept('horse', 3, 14, 300, 200) in (out / 'VOC2012/Annotations/2008_000001.xml').read_text()
 
 
-def test_a_year_alone(tool, lists, voc, tmp_path):
+def test_a_year_alone(lists, voc, tmp_path):
     (voc / 'VOC2012').rename(tmp_path / 'elsewhere')
-    said = tool('make_subsets.py', 'voc_subset', voc, '--lists', lists, '--out', tmp_path / 'out').stdout
-    assert '2 pictures of VOC2007 trainval, 1 pictures of VOC2007 test' in said
+    counts = make_voc_subset(voc, lists, tmp_path / 'out')
+    assert counts == {'VOC2007 trainval': 2, 'VOC2007 test': 1}
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['VOC2007']
 
 
-def test_annotations_have_the_form_that_was_used(tool, shared, tmp_path):
+def test_annotations_have_the_form_that_was_used(shared, tmp_path):
     """Nothing of the real subset is left to scale, so it must come out as it went in."""
     for path in (LISTS / 'voc_subset').iterdir():
         short = tmp_path / 'lists' / 'voc_subset' / path.name
         short.parent.mkdir(parents=True, exist_ok=True)
         short.write_text(''.join(path.read_text().splitlines(keepends=True)[:10]))
     source, out = shared / 'data/VOCdevkit', tmp_path / 'out'
-    tool('make_subsets.py', 'voc_subset', source, '--lists', tmp_path / 'lists', '--out', out)
+    make_voc_subset(source, tmp_path / 'lists', out)
     made = sorted(out.glob('*/Annotations/*'))
     assert len(made) == 40
     for path in made:
@@ -219,7 +215,7 @@ def test_annotations_have_the_form_that_was_used(tool, shared, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['folder', 'file', 'link', 'broken link'])
-def test_what_is_there_stays(tool, lists, voc, tmp_path, kind):
+def test_what_is_there_stays(lists, voc, tmp_path, kind):
     out = tmp_path / 'data' / 'VOCdevkit'
     out.parent.mkdir()
     if kind == 'folder':
@@ -229,9 +225,8 @@ def test_what_is_there_stays(tool, lists, voc, tmp_path, kind):
     else:
         out.symlink_to(voc if kind == 'link' else 'nowhere')
     before = out.lstat()
-    said = sentence(tool('make_subsets.py', 'voc_subset', voc, '--lists', lists, '--out', out, ok=False))
-    assert f'{out} is there already' in said
-    assert '--out' in said
+    with pytest.raises(InputError, match=f'{out} is there already .* --out'):
+        make_voc_subset(voc, lists, out)
     assert out.lstat() == before
     assert [path.name for path in out.parent.iterdir()] == ['VOCdevkit']
 
@@ -276,10 +271,11 @@ def _annotated(root: Path, change) -> Path:
         (lambda root: _annotated(root, lambda text: text.replace('val_0.', '../val_0.')), 'the line "../val_0.JPEG'),
     ],
 )
-def test_mistakes_in_tiny_imagenet(tool, lists, tiny, tmp_path, spoil, expected):
+def test_mistakes_in_tiny_imagenet(lists, tiny, tmp_path, spoil, expected):
     out = tmp_path / 'data' / 'tiny'
-    arguments = ('tiny_imagenet_100', spoil(tiny), '--lists', lists, '--out', out)
-    assert expected in sentence(tool('make_subsets.py', *arguments, ok=False))
+    source = spoil(tiny)
+    with pytest.raises(InputError, match=re.escape(expected)):
+        make_tiny_imagenet_100(source, lists, out)
     assert not list(out.parent.iterdir())
 
 
@@ -299,24 +295,34 @@ def test_mistakes_in_tiny_imagenet(tool, lists, tiny, tmp_path, spoil, expected)
         ('VOC2007/Annotations/000001.xml', f'<a>{obj("x", "inf", 1, 2, 2)}</a>', '000001.xml is not valid VOC XML'),
     ],
 )
-def test_mistakes_in_voc(tool, lists, voc, tmp_path, name, content, expected):
+def test_mistakes_in_voc(lists, voc, tmp_path, name, content, expected):
     (voc / name).unlink() if content is None else (voc / name).write_text(content)
     out = tmp_path / 'data' / 'VOCdevkit'
-    said = sentence(tool('make_subsets.py', 'voc_subset', voc, '--lists', lists, '--out', out, ok=False))
-    assert expected in said
+    with pytest.raises(InputError, match=re.escape(expected)):
+        make_voc_subset(voc, lists, out)
     assert not list(out.parent.iterdir())
 
 
-def test_mistakes_of_the_caller(tool, lists, voc, tmp_path):
-    def said(*arguments: object) -> str:
-        return sentence(tool('make_subsets.py', 'voc_subset', *arguments, '--out', tmp_path / 'out', ok=False))
+def test_mistakes_of_the_caller(lists, voc, tmp_path):
+    def said(source: Path, folder: Path = LISTS) -> str:
+        with pytest.raises(InputError) as error:
+            make_voc_subset(source, folder, tmp_path / 'out')
+        return str(error.value)
 
     assert 'tools/download_voc.py --root' in said(voc.parent)
-    # Without --lists the committed ones count, and this copy lacks their pictures.
-    assert 'VOC2007/JPEGImages/000063.jpg cannot be read (no such file)' in said(voc)
-    assert f'no list {tmp_path}/none/voc_subset/VOC2007_trainval.txt' in said(voc, '--lists', tmp_path / 'none')
+    assert f'no list {tmp_path}/none/voc_subset/VOC2007_trainval.txt' in said(voc, tmp_path / 'none')
     (lists / 'voc_subset/VOC2007_test.txt').write_text('000001\n../../secret\n')
-    assert 'the line "../../secret", which holds no ids' in said(voc, '--lists', lists)
+    assert 'the line "../../secret", which holds no ids' in said(voc, lists)
     (lists / 'voc_subset/VOC2007_test.txt').write_bytes(b'\xff\xd8\xff\xe0')
-    assert 'which holds no ids' in said(voc, '--lists', lists)
+    assert 'which holds no ids' in said(voc, lists)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_committed_lists_are_the_default(tool, voc, tmp_path):
+    """This copy of VOC lacks most of their pictures, which is said in one sentence."""
+    result = tool('studies.subsets', 'voc_subset', voc, '--out', tmp_path / 'out', ok=False)
+    *_, last = result.stdout.strip().splitlines()
+    assert last.startswith('error: ')
+    assert 'VOC2007/JPEGImages/000063.jpg cannot be read (no such file)' in last
+    assert 'Traceback' not in result.stdout
     assert not (tmp_path / 'out').exists()

@@ -2,7 +2,7 @@
 # for networks that see few epochs of small pictures.
 _base_ = 'imagenet.py'
 data_root = 'data/tiny_imagenet_100'
-data_hint = 'make it with tools/make_subsets.py as docs/studies.md says'
+data_hint = 'make it with `python -m studies.subsets` as docs/studies.md says'
 data_preprocessor = dict(num_classes=100)
 
 changes = dict(RandomResizedCrop=dict(scale=64, crop_ratio_range=(0.7, 1.0)))
