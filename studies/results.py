@@ -141,11 +141,11 @@ def orders() -> dict[str, Order]:
         if rivals:
             study, results, _ = load(name, models)
             unit = ' %' if study.metric.startswith('accuracy') else ''
-            found[heading] = Order(None, 'it has not begun')
+            found[heading] = Order(None, 'It has not begun')
             if len(results):
                 summary = summarize(results, study.metric, study.reference)
                 seen, why = read_order(summary, rivals, study.reference, study.floor, unit)
-                found[heading] = Order(seen, f'{summary.model[0]} has the highest mean. As to the order, {why}')
+                found[heading] = Order(seen, f'{summary.model[0]} has the highest mean. {why}')
     return found
 
 
@@ -183,7 +183,7 @@ def short_answer(found: dict[str, Order]) -> str:
 def render() -> str:
     """Content of the page."""
     found = orders()
-    reasons = [f'- In {heading[0].lower()}{heading[1:]}, {order.why}.' for heading, order in found.items()]
+    reasons = [f'- {heading}: {order.why}.' for heading, order in found.items()]
     sections = [line for section in SECTIONS for line in study_section(*section)]
     return PAGE.format(
         short=short_answer(found),

@@ -111,17 +111,18 @@ def read_order(summary: pd.DataFrame, rivals: list[str], reference: str, floor: 
     """
     rows = summary.set_index('model')
     if not {reference, *rivals} <= set(rows.index):
-        return Order(None, f'not all of {reference}, {", ".join(rivals)} have been trained')
+        return Order(None, f'No order is read: not all of {reference}, {", ".join(rivals)} have been trained')
     means = rows.loc[[reference, *rivals], 'mean']
     if means.min() < floor:
-        reached = f'{means.min():.3f}{unit}, which is below {floor:g}{unit}'
-        return Order(None, f'the weakest network, {means.idxmin()}, has learnt too little: it reaches {reached}')
+        reached = f'reaches only {means.min():.3f}{unit}, and {floor:g}{unit} are needed'
+        return Order(None, f'No order is read: the weakest network, {means.idxmin()}, {reached}')
     parts, seen = [], True
     for model in rivals:
         difference, width = -rows.difference[model], rows.difference_interval[model]
         if np.isnan(width):
             common = rows.paired[model]
-            return Order(None, f'{reference} and {model} have {common} seeds in common, and {MIN_SEEDS} are needed')
+            shared = f'have {common} seeds in common, and {MIN_SEEDS} are needed'
+            return Order(None, f'No order is read: {reference} and {model} {shared}')
         if abs(difference) <= width:
             verdict = 'the interval contains zero'
         else:

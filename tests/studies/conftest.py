@@ -1,4 +1,4 @@
-"""A study of two networks on a few random pictures of two classes."""
+"""A small study that can be run, and small lists of ids for the subsets."""
 
 from pathlib import Path
 
@@ -40,3 +40,19 @@ def small_study(tmp_path) -> Path:
     path = tmp_path / 'small.py'
     path.write_text(STUDY.format(data=str(tmp_path / 'data'), config=str(ROOT / 'configs/menet108_tiny100.py')))
     return path
+
+
+@pytest.fixture
+def lists(tmp_path) -> Path:
+    """Lists of a few ids, in the form of those in studies/data."""
+    folder = tmp_path / 'lists'
+    (folder / 'voc_subset').mkdir(parents=True)
+    (folder / 'tiny_imagenet_100.txt').write_text('n00000001 0 3\nn00000002 2\n')
+    for name, ids in {
+        'VOC2007_trainval': '000005\n000009\n',
+        'VOC2007_test': '000001\n',
+        'VOC2012_train': '2008_000009\n',
+        'VOC2012_val': '2008_000001\n2008_000012\n',
+    }.items():
+        (folder / f'voc_subset/{name}.txt').write_text(ids)
+    return folder

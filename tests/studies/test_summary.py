@@ -48,7 +48,7 @@ def test_a_metric_that_the_rows_do_not_have():
     ('values', 'seen', 'why'),
     [
         (dict(a=[40, 41, 42]), None, 'not all of a, b have been trained'),
-        (dict(a=[40, 41, 42], b=[20, 21, 22]), None, 'b, has learnt too little: it reaches 21.000%'),
+        (dict(a=[40, 41, 42], b=[20, 21, 22]), None, 'network, b, reaches only 21.000%, and 25% are needed'),
         (dict(a=[40, 41, 42, 43], b=[38, 39, 40, 41]), None, 'a and b have 4 seeds in common'),
         (dict(a=[40, 41, 42, 41, 41], b=[38, 39.1, 40, 39, 39]), True, 'a - b = +1.980 ± 0.056'),
         (dict(a=[38, 39.1, 40, 39, 39], b=[40, 41, 42, 41, 41]), False, 'a - b = -1.980 ± 0.056'),
