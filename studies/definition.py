@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import add_config_arguments, load_config
+from menet_mm.utils.config import find_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +47,7 @@ class Job:
 
     @property
     def arguments(self) -> list[str]:
-        """What ``tools/train.py`` and ``tools/test.py`` are called with, besides the config."""
+        """What ``tools/train.py`` and ``tools/test.py`` are called with behind the config."""
         return ['--work-dir', str(self.work_dir), '--cfg-options', *(f'{k}={v}' for k, v in self.options.items())]
 
     def read_config(self) -> Config:
@@ -55,14 +56,12 @@ class Job:
         Raises:
             InputError: if there is no such config, or an option does not fit it.
         """
-        if not Path(self.config).is_file():
-            raise InputError(f"no config {self.config}, which model '{self.model}' names: give a file in configs/")
         parser = argparse.ArgumentParser()
         add_config_arguments(parser)
         try:
-            return load_config(parser.parse_args([self.config, *self.arguments]))
+            return load_config(parser.parse_args([str(find_config(self.config)), *self.arguments]))
         except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise InputError(f"the options of model '{self.model}' do not fit {self.config}: {error}") from None
+            raise InputError(f"config and options of model '{self.model}' do not fit: {error}") from None
 
 
 @dataclass(frozen=True)

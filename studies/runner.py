@@ -22,6 +22,7 @@ from mmengine.config import Config
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from menet_mm.errors import InputError
+from menet_mm.utils.config import find_config
 from menet_mm.utils.environment import describe_machine
 from studies import rows
 from studies.definition import Job, Study, check_weights, count
@@ -51,17 +52,18 @@ class RunningJob:
         return self.cfg.default_scope == 'mmdet'
 
     def _commands(self) -> Iterator[list[str]]:
-        job, checkpoint = self.job, self.job.work_dir / f'epoch_{self.epochs}.pth'
+        job, config = self.job, str(find_config(self.job.config))
+        checkpoint = job.work_dir / f'epoch_{self.epochs}.pth'
         last = job.work_dir / 'last_checkpoint'  # written when a checkpoint is whole
         if not last.is_file() or Path(last.read_text()).name != checkpoint.name:
-            yield ['train.py', job.config, '--resume', *job.arguments]
+            yield ['train.py', config, '--resume', *job.arguments]
         if self.detector:
             predictions = str(job.work_dir / 'predictions.pkl')
-            yield ['test.py', job.config, str(checkpoint), '--out', predictions, *job.arguments]
-            yield ['report.py', job.config, predictions, *job.arguments]
+            yield ['test.py', config, str(checkpoint), '--out', predictions, *job.arguments]
+            yield ['report.py', config, predictions, *job.arguments]
         else:
             out = ['--out', str(job.work_dir / 'metrics.json'), '--out-item', 'metrics']
-            yield ['test.py', job.config, str(checkpoint), *out, *job.arguments]
+            yield ['test.py', config, str(checkpoint), *out, *job.arguments]
 
     def _start(self, command: list[str]) -> None:
         threads = str(self.threads)

@@ -90,7 +90,8 @@ def test_studies_of_the_repository_fit_their_configs_and_their_rows(path):
         ({'accuracy/top1': 'accuracy/top3'}, 'choose of accuracy/top1, accuracy/top5'),
         ({'accuracy/top1': 'mAP'}, "'mAP': choose of accuracy/top1"),
         ({**DETECTOR, 'accuracy/top1': 'MAP'}, "'MAP': is 'mAP' meant"),
-        ({'configs/menet108': 'configs/menet999'}, 'no config configs/menet999_tiny100.py'),
+        ({'configs/menet108': 'configs/menet999'}, "model 'a' do not fit: no config configs/menet999_tiny100.py"),
+        ({'options = {': "options = {'test_pipeline.9.x': 1, "}, "config and options of model 'a' do not fit"),
         ({'options = {': "options = {'test_evaluator.topk': [1, 500], "}, 'test_evaluator .* cannot work: Top-500'),
         (DETECTOR, 'needs classes to average over'),
         ({**DETECTOR, 'title =': "classes = ['cat', 'hors']; title ="}, "has the class 'hors': is 'horse' meant"),
@@ -106,6 +107,16 @@ def test_what_would_fail_after_hours_fails_before(write, changes, message):
 def test_weights_that_an_earlier_job_makes_need_not_be_there_yet(write):
     study = Study.load(write({}), 'work/studies')
     definition.check(study, study.jobs[:1], {Path('work/studies/a_seed0')})
+
+
+@pytest.mark.parametrize(
+    ('option', 'right'), [("'model.bacbone.arch': 1", 'backbone'), ("'train_cfg.max_epoch': 2", 'max_epochs')]
+)
+def test_misspelt_options_are_found_before(write, option, right):
+    pytest.importorskip('menet_mm.utils.keys')
+    study = Study.load(write({'options = {': f'options = {{{option}, '}))
+    with pytest.raises(InputError, match=right):
+        definition.check(study, study.jobs[:1])
 
 
 def test_metrics_are_named_as_the_library_names_them(write):
