@@ -27,7 +27,6 @@ RIVALS = {
     'mobilenet025': (470_072, 41.03),
 }
 CLASSIFIERS = {f'menet{arch.split("-")[0]}': counts for arch, counts in PUBLISHED.items()} | RIVALS
-SMALL = dict(channels=(24, 48, 96), stem_channels=12, side_channels=4, groups=3, depths=(2, 2, 1))
 
 
 def test_all_published_variants_are_there():

@@ -23,8 +23,6 @@ _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.i
 class CPUTrainingHook(Hook):
     """Make training on a CPU faster; do nothing on a GPU, or in a run that does not train.
 
-    Layers compute the same up to the order of summation.
-
     Args:
         products: compute 1x1 convolutions as matrix products, see :class:`MatmulConv2d`.
         averages: compute 3x3 averages of stride 2 as convolutions, see :class:`DepthwiseAvgPool2d`.
@@ -59,8 +57,8 @@ def optimize_for_cpu(
 ) -> Callable[[], None]:
     """Do in place what :class:`CPUTrainingHook` does to a model, and return a function that changes the model back.
 
-    A layer changes its class and nothing else, so optimizers, copies and checkpoints see no difference. Only torch's own
-    classes change. Without MKL none does, since the gain was measured with it.
+    A layer changes its class and nothing else, so optimizers, copies and checkpoints see no difference. It computes the
+    same up to the order of summation. Only torch's own classes change, and none without MKL, where nothing was measured.
     """
     handles = give_channels_last(model) if channels_last else []
     changed = []
