@@ -56,7 +56,7 @@ def test_convolution_is_that_of_torch(calls, arguments, size, product):
 
 def test_a_single_picture_passes_and_a_wrong_width_does_not():
     layer = optimized(nn.Sequential(nn.Conv2d(6, 12, 1), average()))
-    assert layer(torch.rand(6, 4, 4)).shape == (12, 2, 2)
+    assert layer(torch.rand(6, 6, 6)).shape == (12, 3, 3)
     with pytest.raises(RuntimeError, match='to have 6 channels, but got 4 channels'):
         layer(torch.rand(2, 4, 4, 4))
 
