@@ -36,8 +36,8 @@ from menet_mm.deploy.forms import to_deploy
 from menet_mm.deploy.functions import make_function
 from menet_mm.deploy.writers import quantize, write_model
 from menet_mm.engine.launch import keep_memory
-from menet_mm.engine.memory_format import give_channels_last
 from menet_mm.errors import InputError
+from menet_mm.models.memory_format import give_channels_last
 from studies.definition import count
 
 matplotlib.use('Agg')

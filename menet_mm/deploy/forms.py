@@ -14,10 +14,9 @@ import torch
 from mmcv.cnn import ConvAWS2d, ConvModule, ConvWS2d, fuse_conv_bn
 from torch import Tensor, nn
 
-from menet_mm.engine.memory_format import guard_operators
 from menet_mm.errors import InputError
 from menet_mm.models import MEModule, MENet, MergingEvolution, SqueezeExcitation
-from menet_mm.models.layers import MatmulConv2d
+from menet_mm.models.memory_format import guard_operators
 
 #: Runtimes that have an inference form.
 TARGETS = ('torch', 'onnxruntime', 'openvino', 'ncnn')
@@ -136,10 +135,7 @@ def _is_plain(backbone: MENet) -> bool:
         all(type(unit) is MEModule for unit in units)
         # Not a subclass, either: it may do more with the channels, whose places change.
         and all(type(side) in (MergingEvolution, SqueezeExcitation) for side in sides)
-        and all(
-            type(layer.conv) in (nn.Conv2d, MatmulConv2d) and isinstance(layer.norm, nn.Identity | None)
-            for layer in layers
-        )
+        and all(type(layer.conv) is nn.Conv2d and isinstance(layer.norm, nn.Identity | None) for layer in layers)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -12,31 +12,38 @@ from menet_mm.errors import InputError
 
 from .me_module import ConfigDict
 
-#: The authors' initialization of MENet and ShuffleNet.
-AUTHORS_INIT = [
-    dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu', distribution='normal'),
-    dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0),
-]
+
+def authors_init(mode: str) -> list[ConfigDict]:
+    """The MENet authors' initialization: Kaiming normal by ``'fan_in'`` or ``'fan_out'``, norm layers 1 and 0."""
+    return [
+        dict(type='Kaiming', layer='Conv2d', mode=mode, nonlinearity='relu', distribution='normal'),
+        dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0),
+    ]
 
 
 class StagedBackbone(BaseModule):
-    """A stem and stages of strides 8, 16, 32, of which some outputs are returned and some may be frozen.
+    """A stem of stride 4 and stages of strides 8, 16, 32, of which some outputs are returned and some may be frozen.
 
-    Subclasses have the table :attr:`ARCHS`, make ``self.stem`` and ``self.stages`` and call :meth:`_freeze`.
+    Subclasses have the table :attr:`ARCHS`, make ``self.stem`` and call :meth:`_make_stages`. They take these arguments:
 
     Args:
-        num_stages: how many stages there are.
+        arch: a name in :attr:`ARCHS`, or a dict for a custom network with the keys of that table: ``channels`` (C_out of
+            each stage), ``stem_channels``, ``depths`` (units in each stage) and what the units need, such as ``groups``.
+        in_channels: channels of the image.
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
-        frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages: their parameters
-            get no gradient and their norm layers stay in eval mode.
+        frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages. Frozen parameters get
+            no gradient, and frozen norm layers stay in eval mode.
         norm_eval: keep every norm layer in eval mode, so that running statistics do not change.
-        init_cfg: mmengine's initialization config.
+        conv_cfg, norm_cfg, act_cfg: mmcv's layer configs; None is torch's Conv2d, BatchNorm2d and ReLU.
+        with_cp: recompute units in the backward pass, which trades time for memory.
+        init_cfg: mmengine's initialization config. None is the authors' initialization.
+            ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
 
     Raises:
-        InputError: if a stage index is out of range.
+        InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
     """
 
-    #: Published variants by name; keys of a dict that describes a network of one's own.
+    #: Published variants by name; their keys are those of a custom network.
     ARCHS: dict[str, dict] = {}
 
     stem: nn.Sequential
@@ -44,13 +51,15 @@ class StagedBackbone(BaseModule):
 
     def __init__(
         self,
-        num_stages: int,
+        arch: str | float | dict,
         out_indices: Sequence[int],
         frozen_stages: int,
         norm_eval: bool,
         init_cfg: ConfigDict | list[ConfigDict],
     ) -> None:
         super().__init__(init_cfg)
+        self.arch = self._resolve(arch)
+        num_stages = len(self.arch['depths'])
         if not out_indices or any(i not in range(num_stages) for i in out_indices):
             raise InputError(f'out_indices must name stages in 0..{num_stages - 1}, but got {tuple(out_indices)}')
         if frozen_stages not in range(-1, num_stages + 1):
@@ -61,7 +70,7 @@ class StagedBackbone(BaseModule):
 
     @classmethod
     def _resolve(cls, arch: str | float | dict) -> dict:
-        """Look a variant up, or check that a dict describes one: the keys of the table, a width and a depth a stage."""
+        """Look a variant up, or check the dict of a custom network."""
         keys = next(iter(cls.ARCHS.values())).keys()
         if not isinstance(arch, dict):
             arch = str(arch)  # MobileNet's 0.5 is a number when it comes from --cfg-options
@@ -76,6 +85,16 @@ class StagedBackbone(BaseModule):
                 f'but got channels={arch["channels"]} and depths={arch["depths"]}'
             )
         return arch
+
+    def _make_stages(self, width: int, unit: Callable[..., nn.Module]) -> None:
+        """Make ``self.stages`` behind a stem of ``width`` channels; the first ``unit`` of each halves the maps."""
+        self.stages = nn.ModuleList()
+        for channels, depth in zip(self.arch['channels'], self.arch['depths'], strict=True):
+            halving = unit(width, channels, stride=2)
+            others = [unit(channels, channels) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(halving, *others))
+            width = channels
+        self._freeze()
 
     def _freeze(self) -> None:
         frozen = [] if self.frozen_stages < 0 else [self.stem, *self.stages[: self.frozen_stages]]
@@ -94,13 +113,9 @@ class StagedBackbone(BaseModule):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Extract features.
+        """(N, in_channels, H, W) -> (N, channels[i], ceil(H / 2^(i + 3)), ceil(W / 2^(i + 3))) for i of ``out_indices``.
 
-        Args:
-            x: images (N, in_channels, H, W) with H, W of at least 32 pixels.
-
-        Returns:
-            One map for each entry of ``out_indices``: (N, channels[i], ceil(H / 2^(i + 3)), ceil(W / 2^(i + 3))).
+        H and W must be at least 32 pixels.
         """
         x = self.stem(x)
         outs = []

@@ -13,6 +13,11 @@ Shape letters used in this package:
     k        width of the side path (narrow: 8, 12 or 24)
     s        stride, 1 or 2
     H, W     height and width on entry; H' = ceil(H / s), W' = ceil(W / s)
+
+Arguments that most modules of this package take:
+
+    conv_cfg, norm_cfg, act_cfg    mmcv's layer configs; None is torch's Conv2d, BatchNorm2d and ReLU
+    init_cfg                       mmengine's initialization config
 """
 
 from __future__ import annotations
@@ -26,8 +31,6 @@ from torch.utils.checkpoint import checkpoint
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
-from .layers import CONV, AveragePool
-
 ConfigDict = dict
 #: The paper's side path; a side_cfg of None means none.
 ME_PATH = dict(type='menet_mm.MergingEvolution')
@@ -36,14 +39,10 @@ ME_PATH = dict(type='menet_mm.MergingEvolution')
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Interleave channel groups (ShuffleNet, https://arxiv.org/abs/1707.01083, section 3.1).
 
-    torch has one, too, but ``torch.onnx``'s TorchScript exporter, and with it MMDeploy, does not know it.
+    Not torch's own: ``torch.onnx``'s TorchScript exporter, which MMDeploy uses, does not know that one.
 
-    Args:
-        x: (N, b, H, W), with b divisible by ``groups``.
-        groups: g.
-
-    Returns:
-        (N, b, H, W) in the memory format of ``x``, where channel ``i * b/g + j`` has moved to ``j * g + i``.
+    (N, b, H, W) -> (N, b, H, W) in the same memory format: channel ``i * b/g + j`` moves to ``j * g + i``; b must be
+    divisible by ``groups``.
     """
     n, b, h, w = x.shape
     if x.is_contiguous(memory_format=torch.channels_last):
@@ -66,10 +65,7 @@ class MergingEvolution(BaseModule):
         stride: s, so that the gate fits features that are downsampled meanwhile.
         conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
         fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
         act_cfg: activation behind the first two convolutions. The gate is always a sigmoid.
-        init_cfg: mmengine's initialization config.
 
     Raises:
         InputError: if a width is not positive or ``fusion`` is unknown.
@@ -92,26 +88,19 @@ class MergingEvolution(BaseModule):
         if fusion not in ('multiply', 'add'):
             raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
         self.fusion = fusion
-        layer_cfg = dict(conv_cfg=conv_cfg or CONV, norm_cfg=norm_cfg or dict(type='BN'))
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         act_cfg = act_cfg or dict(type='ReLU')
-        self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
-        self.conv = (
-            ConvModule(side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg)
-            if conv
-            else nn.Identity()
-        )
         gate = dict(type='Sigmoid') if fusion == 'multiply' else None
+        self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
+        self.conv = nn.Identity()
+        if conv:
+            self.conv = ConvModule(
+                side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg
+            )
         self.evolve = ConvModule(side_channels, channels, 1, act_cfg=gate, **layer_cfg)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Compute the gate.
-
-        Args:
-            y: (N, b, H, W).
-
-        Returns:
-            (N, b, H', W') in (0, 1); with ``fusion='add'`` of any value.
-        """
+        """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1); with ``fusion='add'`` any values."""
         return self.evolve(self.conv(self.merge(y)))
 
     def fuse(self, d: Tensor, y: Tensor) -> Tensor:
@@ -129,11 +118,9 @@ class SqueezeExcitation(BaseModule):
     Args:
         channels: b.
         side_channels: k of the ME path that it replaces.
-        stride: not needed, since the gate has no extent; there so that both paths are built alike.
-        conv_cfg: mmcv's convolution layer config; None is ``Conv2d``.
+        stride: not used, since the gate has no extent. Both paths are built with the same arguments.
         norm_cfg: not used; as in its paper there is no norm layer.
         act_cfg: activation behind the first convolution.
-        init_cfg: mmengine's initialization config.
 
     Raises:
         InputError: if a width is not positive.
@@ -175,8 +162,8 @@ def _check_widths(channels: int, side_channels: int) -> None:
 class MEModule(BaseModule):
     """The paper's unit (figure 3): a ShuffleNet bottleneck whose depthwise features are gated by the side path.
 
-    With ``stride=1`` the input is added to the result; with ``stride=2`` the average-pooled input is concatenated behind
-    it, so the residual branch yields C_out - C_in channels.
+    With ``stride=1`` the input is added to the result. With ``stride=2`` the averaged input is concatenated behind it, so
+    the residual branch has C_out - C_in channels.
 
     Args:
         in_channels: C_in.
@@ -185,13 +172,11 @@ class MEModule(BaseModule):
         groups: g.
         stride: s, 1 or 2.
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
-        side_cfg: the side path: a registered module's ``type`` and its settings, of which ``side_channels`` overrides k;
-            the type is :class:`MergingEvolution` unless given. None is ShuffleNet's unit, without a side path.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
+        side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``,
+            ``dict(fusion='add')`` or ``dict(side_channels=k)``. A ``type`` puts another registered module in its place,
+            such as ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
         act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
         with_cp: recompute the unit in the backward pass, which trades time for memory.
-        init_cfg: mmengine's initialization config.
 
     Raises:
         InputError: if the widths cannot be split into ``groups`` or do not fit ``stride``.
@@ -232,7 +217,7 @@ class MEModule(BaseModule):
 
         self.groups = groups
         self.with_cp = with_cp
-        layer_cfg = dict(conv_cfg=conv_cfg or CONV, norm_cfg=norm_cfg or dict(type='BN'))
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         act_cfg = act_cfg or dict(type='ReLU')
         self.compress = ConvModule(
             in_channels, bottleneck, 1, groups=groups if group_compress else 1, act_cfg=act_cfg, **layer_cfg
@@ -240,23 +225,14 @@ class MEModule(BaseModule):
         self.depthwise = ConvModule(
             bottleneck, bottleneck, 3, stride=stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
         )
-        self.side = (
-            None
-            if side_cfg is None
-            else MODELS.build(
-                dict(
-                    {**ME_PATH, 'side_channels': side_channels, **side_cfg},
-                    channels=bottleneck,
-                    stride=stride,
-                    act_cfg=act_cfg,
-                    **layer_cfg,
-                )
-            )
-        )
+        self.side = None
+        if side_cfg is not None:
+            given = {**ME_PATH, 'side_channels': side_channels, **side_cfg}
+            self.side = MODELS.build(dict(given, channels=bottleneck, stride=stride, act_cfg=act_cfg, **layer_cfg))
         self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
         # torch's default counts the padding, and so do the authors.
-        self.pool = AveragePool() if stride == 2 else None
-        # In place, as mmcv's ConvModule does it: nothing else needs what it rectifies.
+        self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
+        # In place, as in mmcv's ConvModule: nothing else needs its input.
         in_place = dict(inplace=True) if act_cfg['type'] in ('ReLU', 'ReLU6', 'LeakyReLU') else {}
         self.act = MODELS.build({**in_place, **act_cfg})
 
@@ -271,14 +247,7 @@ class MEModule(BaseModule):
         return self.act(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the unit.
-
-        Args:
-            x: (N, C_in, H, W).
-
-        Returns:
-            (N, C_out, H', W').
-        """
+        """(N, C_in, H, W) -> (N, C_out, H', W')."""
         if self.with_cp and x.requires_grad:
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)

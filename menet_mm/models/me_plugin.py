@@ -23,10 +23,7 @@ class MEPlugin(BaseModule):
     Args:
         in_channels: C, which the backbone fills in.
         side_channels: k.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
-        act_cfg: activation inside the side path.
-        init_cfg: mmengine's initialization config.
+        conv_cfg, norm_cfg, act_cfg: layer configs of the side path.
 
     Raises:
         InputError: if a width is not positive.
@@ -47,12 +44,5 @@ class MEPlugin(BaseModule):
         self.side = MergingEvolution(in_channels, side_channels, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate ``x``.
-
-        Args:
-            x: (N, C, H, W).
-
-        Returns:
-            (N, C, H, W).
-        """
+        """Gate ``x`` (N, C, H, W), whose shape stays."""
         return x * self.side(x)

@@ -14,7 +14,7 @@ from torch import nn
 
 from menet_mm.registry import MODELS
 
-from .backbone import AUTHORS_INIT, StagedBackbone
+from .backbone import StagedBackbone, authors_init
 from .me_module import ME_PATH, ConfigDict, MEModule
 
 
@@ -33,25 +33,11 @@ class MENet(StagedBackbone):
     """MENet backbone: a stem of stride 4 and three stages of strides 8, 16 and 32.
 
     Args:
-        arch: a name in :attr:`ARCHS`, or a dict for a network of one's own with the keys ``channels`` (C_out of each
-            stage), ``stem_channels``, ``side_channels`` (k), ``groups`` (g) and ``depths`` (units in each stage).
-        in_channels: channels of the image.
-        out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
-        frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages: their parameters
-            get no gradient and their norm layers stay in eval mode.
-        norm_eval: keep every norm layer in eval mode, so that running statistics do not change.
-        side_cfg: the side path of every unit, for ablations, see :class:`MEModule`: ``dict(conv=False)`` leaves out the 3x3
-            convolution, ``dict(fusion='add')`` adds instead of gating, ``dict(side_channels=k)`` changes its width,
-            ``dict(type='menet_mm.SqueezeExcitation')`` replaces it, None leaves it out.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
-        act_cfg: mmcv's activation layer config.
-        with_cp: recompute units in the backward pass, which trades time for memory.
-        init_cfg: mmengine's initialization config. None is the authors' initialization: convolutions Kaiming normal by
-            fan-out, norm layers 1 and 0. ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
+        arch: a name in :attr:`ARCHS`, or a dict with the keys ``channels``, ``stem_channels``, ``side_channels`` (k),
+            ``groups`` (g) and ``depths``.
+        side_cfg: the side path of every unit, for ablations, see :class:`MEModule`.
 
-    Raises:
-        InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
+    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
 
     Example:
         >>> import torch
@@ -87,33 +73,18 @@ class MENet(StagedBackbone):
         with_cp: bool = False,
         init_cfg: ConfigDict | list[ConfigDict] | None = None,
     ) -> None:
-        norm_cfg = norm_cfg or dict(type='BN')
-        act_cfg = act_cfg or dict(type='ReLU')
-        arch = self._resolve(arch)
-        super().__init__(len(arch['depths']), out_indices, frozen_stages, norm_eval, init_cfg or AUTHORS_INIT)
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, init_cfg or authors_init('fan_out'))
+        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
         layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        width = arch['stem_channels']
+        width, side_channels, groups = (self.arch.get(key) for key in ('stem_channels', 'side_channels', 'groups'))
         self.stem = nn.Sequential(
             ConvModule(in_channels, width, 3, stride=2, padding=1, **layer_cfg),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        self.stages = nn.ModuleList()
-        for i, (channels, depth) in enumerate(zip(arch['channels'], arch['depths'], strict=True)):
-            units = [
-                MEModule(
-                    width if j == 0 else channels,
-                    channels,
-                    side_channels=arch.get('side_channels'),
-                    groups=arch['groups'],
-                    stride=2 if j == 0 else 1,
-                    # The stem is too narrow to be split (ShuffleNet, section 3.2), so the first unit compresses densely.
-                    group_compress=(i, j) != (0, 0),
-                    side_cfg=side_cfg,
-                    with_cp=with_cp,
-                    **layer_cfg,
-                )
-                for j in range(depth)
-            ]
-            self.stages.append(nn.Sequential(*units))
-            width = channels
-        self._freeze()
+
+        def unit(*widths: int, stride: int = 1) -> MEModule:
+            # The stem is too narrow to be split (ShuffleNet, section 3.2), so the first unit compresses densely.
+            first = stride == 2 and not self.stages
+            return MEModule(*widths, side_channels, groups, stride, not first, side_cfg, with_cp=with_cp, **layer_cfg)
+
+        self._make_stages(width, unit)

@@ -7,6 +7,7 @@ https://arxiv.org/abs/1704.04861, table 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from torch import Tensor, nn
@@ -14,15 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from menet_mm.registry import MODELS
 
-from .backbone import StagedBackbone
-from .layers import CONV
+from .backbone import StagedBackbone, authors_init
 from .me_module import ConfigDict
-
-#: As the MENet authors initialize their MobileNet: by fan-in, other than MENet and ShuffleNet.
-AUTHORS_INIT = [
-    dict(type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu', distribution='normal'),
-    dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0),
-]
 
 
 def _variant(multiplier: float) -> dict:
@@ -37,10 +31,8 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
         in_channels: C_in.
         out_channels: C_out.
         stride: of the depthwise convolution.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config; None is no norm layer.
-        act_cfg: mmcv's activation layer config, behind both; None is no activation.
         with_cp: recompute the unit in the backward pass.
+        layer_cfg: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of both convolutions.
     """
 
     def __init__(
@@ -48,21 +40,10 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
         in_channels: int,
         out_channels: int,
         stride: int = 1,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
         with_cp: bool = False,
+        **layer_cfg: ConfigDict | None,
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            3,
-            stride=stride,
-            padding=1,
-            conv_cfg=conv_cfg or CONV,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-        )
+        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, **layer_cfg)
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,25 +55,16 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
 
 @MODELS.register_module()
 class MobileNetV1(StagedBackbone):
-    """MobileNet v1 backbone, with the taps and options of :class:`~menet_mm.MENet`.
+    """MobileNet v1 backbone.
 
     The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width.
 
     Args:
-        arch: a name in :attr:`ARCHS`, the width multiplier, also as a number, or a dict with the keys ``channels`` (of each
-            stage), ``stem_channels`` and ``depths`` (units in each stage).
-        in_channels: channels of the image.
-        out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
-        frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages.
-        norm_eval: keep every norm layer in eval mode.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
-        act_cfg: mmcv's activation layer config.
-        with_cp: recompute units in the backward pass, which trades time for memory.
-        init_cfg: mmengine's initialization config. None is the MENet authors': convolutions Kaiming normal by fan-in.
+        arch: a name in :attr:`ARCHS`, the width multiplier, also as a number, or a dict with the keys ``channels``,
+            ``stem_channels`` and ``depths``.
+        init_cfg: None is the MENet authors' initialization of MobileNet, by fan-in.
 
-    Raises:
-        InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
+    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
     ARCHS = {'1.0': _variant(1.0), '0.5': _variant(0.5), '0.25': _variant(0.25)}
@@ -110,29 +82,15 @@ class MobileNetV1(StagedBackbone):
         with_cp: bool = False,
         init_cfg: ConfigDict | list[ConfigDict] | None = None,
     ) -> None:
-        arch = self._resolve(arch)
-        super().__init__(len(arch['depths']), out_indices, frozen_stages, norm_eval, init_cfg or AUTHORS_INIT)
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'), act_cfg=act_cfg or dict(type='ReLU'))
-        width = arch['stem_channels']
+        super().__init__(arch, out_indices, frozen_stages, norm_eval, init_cfg or authors_init('fan_in'))
+        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
+        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        unit = partial(DepthwiseSeparableUnit, with_cp=with_cp, **layer_cfg)
+        width = self.arch['stem_channels']
         self.stem = nn.Sequential(
             ConvModule(in_channels, width, 3, stride=2, padding=1, **layer_cfg),
-            DepthwiseSeparableUnit(width, 2 * width, with_cp=with_cp, **layer_cfg),
-            DepthwiseSeparableUnit(2 * width, 4 * width, stride=2, with_cp=with_cp, **layer_cfg),
-            DepthwiseSeparableUnit(4 * width, 4 * width, with_cp=with_cp, **layer_cfg),
+            unit(width, 2 * width),
+            unit(2 * width, 4 * width, stride=2),
+            unit(4 * width, 4 * width),
         )
-        self.stages = nn.ModuleList()
-        width *= 4
-        for channels, depth in zip(arch['channels'], arch['depths'], strict=True):
-            units = [
-                DepthwiseSeparableUnit(
-                    width if j == 0 else channels,
-                    channels,
-                    stride=2 if j == 0 else 1,
-                    with_cp=with_cp,
-                    **layer_cfg,
-                )
-                for j in range(depth)
-            ]
-            self.stages.append(nn.Sequential(*units))
-            width = channels
-        self._freeze()
+        self._make_stages(4 * width, unit)

@@ -14,15 +14,6 @@ from .me_module import ConfigDict
 from .menet import MENet
 
 
-def _variant(channels: int, stem_channels: int, groups: int) -> dict:
-    return dict(
-        channels=(channels, 2 * channels, 4 * channels),
-        stem_channels=stem_channels,
-        groups=groups,
-        depths=(4, 8, 4),
-    )
-
-
 @MODELS.register_module()
 class ShuffleNetV1(MENet):
     """ShuffleNet v1 backbone, in the MENet authors' form: MENet with units that have no side path.
@@ -32,24 +23,13 @@ class ShuffleNetV1(MENet):
 
     Args:
         arch: a name in :attr:`ARCHS`, or a dict with the keys ``channels``, ``stem_channels``, ``groups``, ``depths``.
-        in_channels: channels of the image.
-        out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
-        frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages.
-        norm_eval: keep every norm layer in eval mode.
-        conv_cfg: mmcv's convolution layer config; None is :class:`~menet_mm.models.layers.MatmulConv2d`.
-        norm_cfg: mmcv's norm layer config.
-        act_cfg: mmcv's activation layer config.
-        with_cp: recompute units in the backward pass, which trades time for memory.
-        init_cfg: mmengine's initialization config; None is as of :class:`MENet`.
 
-    Raises:
-        InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
+    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
-    #: Width and groups.
     ARCHS = {
-        '1x-g3': _variant(240, stem_channels=24, groups=3),
-        '0.5x-g3': _variant(120, stem_channels=12, groups=3),
+        '1x-g3': dict(channels=(240, 480, 960), stem_channels=24, groups=3, depths=(4, 8, 4)),
+        '0.5x-g3': dict(channels=(120, 240, 480), stem_channels=12, groups=3, depths=(4, 8, 4)),
     }
 
     def __init__(

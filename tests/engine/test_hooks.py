@@ -1,15 +1,14 @@
-"""What InputCheckHook lets pass, and what it stops; ChannelsLastHook; the whole command lines are tested in tests/tools."""
+"""What InputCheckHook lets pass, and what it stops; the whole command lines are tested in tests/tools."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmcv.ops import RoIAlign
 from mmengine.model import BaseModule
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.engine.hooks import ChannelsLastHook, InputCheckHook
+from menet_mm.engine.hooks import InputCheckHook
 
 
 def runner_of(model, *, training=False, resume=False):
@@ -67,47 +66,3 @@ def test_weights_to_start_from_are_checked_alone_and_in_a_list(tmp_path, more):
                 continue
             with pytest.raises(InputError, match=message):
                 InputCheckHook()._check_pretrained(model)
-
-
-def test_channels_last_reaches_the_backbone_during_a_run_alone():
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone = nn.Conv2d(3, 4, 3)
-
-        def forward(self, x):
-            return self.backbone(x)
-
-    model, formats = Model(), []
-    model.backbone.register_forward_hook(
-        lambda module, args, out: formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    runner = SimpleNamespace(model=model)
-    hook = ChannelsLastHook()
-    image = torch.rand(2, 3, 8, 8)
-    before = model(image)
-    hook.before_run(runner)
-    during = model(image)
-    hook.after_run(runner)
-    model(image)
-    assert formats == [False, True, False]
-    torch.testing.assert_close(during, before)
-
-
-def test_mmcvs_operators_get_the_format_that_they_know():
-    """RoIAlign reads the memory of a channels_last map as if it had the default format."""
-
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone = nn.Conv2d(3, 4, 3)
-            self.pool = RoIAlign((2, 2))
-
-        def forward(self, x):
-            return self.pool(self.backbone(x), torch.tensor([[0.0, 1.0, 1.0, 5.0, 5.0]]))
-
-    model, hook = Model(), ChannelsLastHook()
-    image = torch.rand(1, 3, 9, 9)
-    expected = model(image)
-    hook.before_run(SimpleNamespace(model=model))
-    torch.testing.assert_close(model(image), expected)

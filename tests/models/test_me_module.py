@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from menet_mm import InputError, MEModule, MergingEvolution
+from menet_mm import InputError, MEModule, MergingEvolution, SqueezeExcitation
 from menet_mm.models.me_module import channel_shuffle
 
 
@@ -87,3 +87,49 @@ def test_checkpointing_changes_memory_not_gradients():
 def test_impossible_settings_are_explained(arguments, message):
     with pytest.raises(InputError, match=message):
         MEModule(**{'side_channels': 8, **arguments})
+
+
+@pytest.mark.parametrize(
+    ('side_cfg', 'removed'),
+    [
+        (None, 2 * 24 * 8 + 9 * 64 + 2 * (8 + 8 + 24)),
+        (dict(conv=False), 9 * 64 + 2 * 8),
+        (dict(fusion='add'), 0),
+        (dict(side_channels=4), 2 * 24 * 4 + 9 * (64 - 16) + 2 * 8),
+    ],
+)
+@pytest.mark.parametrize('stride', [1, 2])
+def test_ablations_take_away_what_they_say(side_cfg, removed, stride):
+    """b is 24 and k is 8; weights and both vectors of each norm layer are counted."""
+    widths = (96 if stride == 1 else 24, 96)
+    whole = MEModule(*widths, side_channels=8, groups=3, stride=stride)
+    unit = MEModule(*widths, side_channels=8, groups=3, stride=stride, side_cfg=side_cfg).eval()
+    count = [sum(p.numel() for p in m.parameters()) for m in (whole, unit)]
+    assert count[0] - count[1] == removed
+    assert unit(torch.rand(1, widths[0], 7, 7)).shape == (1, 96, -(-7 // stride), -(-7 // stride))
+
+
+def test_addition_adds_a_signed_map():
+    torch.manual_seed(0)
+    unit = MEModule(96, 96, side_channels=8, groups=3, side_cfg=dict(fusion='add')).eval()
+    d, y = torch.rand(1, 24, 5, 5), torch.randn(1, 24, 5, 5)
+    assert torch.equal(unit.side.fuse(d, y), d + unit.side(y))
+    assert unit.side(y).min() < 0
+
+
+@pytest.mark.parametrize(('channels', 'k'), [(27, 8), (114, 12), (456, 24)])
+def test_squeeze_and_excitation_costs_as_much(channels, k):
+    """Weights of convolutions, within what one hidden channel more or less makes."""
+    se = SqueezeExcitation(channels, k)
+    weights = sum(m.weight.numel() for m in se.modules() if isinstance(m, nn.Conv2d))
+    assert abs(weights - (2 * channels * k + 9 * k * k)) <= channels
+    gate = se.eval()(torch.randn(2, channels, 5, 5))
+    assert gate.shape == (2, channels, 1, 1)
+    assert 0 < gate.min() <= gate.max() < 1
+
+
+def test_impossible_side_paths_are_explained():
+    with pytest.raises(InputError, match="fusion must be 'multiply' or 'add'"):
+        MEModule(96, 96, 8, 3, side_cfg=dict(fusion='concat'))
+    with pytest.raises(InputError, match='positive widths'):
+        MEModule(96, 96, 8, 3, side_cfg=dict(type='menet_mm.SqueezeExcitation', side_channels=0))

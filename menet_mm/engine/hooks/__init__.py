@@ -1,4 +1,4 @@
-from .channels_last import ChannelsLastHook
+from .cpu_training import CPUTrainingHook
 from .input_check import InputCheckHook
 
-__all__ = ['ChannelsLastHook', 'InputCheckHook']
+__all__ = ['CPUTrainingHook', 'InputCheckHook']

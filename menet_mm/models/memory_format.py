@@ -1,4 +1,4 @@
-"""The channels_last memory format, on a CPU faster in some cases; docs/deployment.md has figures."""
+"""The channels_last memory format for a model that runs on a CPU."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from menet_mm.errors import InputError
+
 
 def give_channels_last(model: nn.Module) -> list[RemovableHandle]:
-    """Convert the images that a model's backbone takes, unless they are on a GPU.
+    """Convert the images that a model's backbone takes, unless they are on a GPU; the handles' ``remove`` ends it.
 
-    Layers keep the format that they get, so the weights stay as they are.
+    Layers keep the format of their input, so the weights stay as they are.
 
-    Args:
-        model: a classifier or detector, with a ``backbone``.
-
-    Returns:
-        Handles whose ``remove`` ends it.
+    Raises:
+        InputError: if the model has no ``backbone``.
     """
+    if not hasattr(model, 'backbone'):
+        raise InputError(
+            f'channels_last needs a model with a backbone, which {type(model).__name__} lacks: set channels_last=False'
+        )
     return [model.backbone.register_forward_pre_hook(_channels_last), *guard_operators(model)]
 
 
 def guard_operators(model: nn.Module) -> list[RemovableHandle]:
-    """Give mmcv's own operators, such as RoIAlign, tensors in the default format.
+    """Give mmcv's own operators, such as RoIAlign, tensors in the default format; the handles' ``remove`` ends it.
 
-    They take any memory for that format's, and so would compute nonsense.
-
-    Returns:
-        Handles whose ``remove`` ends it.
+    They do not look at strides: with another format they would compute nonsense.
     """
     operators = [module for module in model.modules() if type(module).__module__.startswith('mmcv.ops.')]
     return [module.register_forward_pre_hook(_default_format) for module in operators]

@@ -1,0 +1,139 @@
+"""Faster training on a CPU, for any model; ``benchmarks/results/training.csv`` has figures."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from menet_mm.models.memory_format import give_channels_last
+from menet_mm.registry import HOOKS
+
+# torch has a public function for it since 2.3.
+_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
+
+
+@HOOKS.register_module()
+class CPUTrainingHook(Hook):
+    """Make training on a CPU faster; do nothing on a GPU, or in a run that does not train.
+
+    Args:
+        products: compute 1x1 convolutions as matrix products, see :class:`MatmulConv2d`.
+        averages: compute 3x3 averages of stride 2 as convolutions, see :class:`DepthwiseAvgPool2d`.
+        keep_memory: let the process keep memory that was freed, see :func:`keep_memory`. This stays after training.
+        channels_last: give images to the model's ``backbone``, which it must have, in that memory format, for which the
+            two forms above do nothing. It was faster on one thread at 64 px, and slower on two threads at 224 px.
+    """
+
+    def __init__(
+        self, products: bool = True, averages: bool = True, keep_memory: bool = True, channels_last: bool = False
+    ) -> None:
+        self.keep_memory = keep_memory
+        self.options = dict(products=products, averages=averages, channels_last=channels_last)
+        self._undo: Callable[[], None] = lambda: None
+
+    def before_train(self, runner: Runner) -> None:
+        """Change the layers of the model, whose weights are initialized by now."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if any(parameter.device.type != 'cpu' for parameter in model.parameters()):
+            return
+        if self.keep_memory:
+            keep_memory()
+        self._undo = optimize_for_cpu(model, **self.options)
+
+    def after_train(self, runner: Runner) -> None:
+        """Change the layers back."""
+        self._undo()
+
+
+def optimize_for_cpu(
+    model: nn.Module, products: bool = True, averages: bool = True, channels_last: bool = False
+) -> Callable[[], None]:
+    """Do in place what :class:`CPUTrainingHook` does to a model, and return a function that changes the model back.
+
+    A layer changes its class and nothing else, so optimizers, copies and checkpoints see no difference. It computes the
+    same up to the order of summation. Only torch's own classes change, and none without MKL, where nothing was measured.
+    """
+    handles = give_channels_last(model) if channels_last else []
+    changed = []
+    if torch.backends.mkl.is_available():
+        changed += [(module, MatmulConv2d) for module in model.modules() if products and _is_pointwise(module)]
+        changed += [(module, DepthwiseAvgPool2d) for module in model.modules() if averages and _is_average(module)]
+    for module, faster in changed:
+        module.__class__ = faster
+
+    def undo() -> None:
+        for handle in handles:
+            handle.remove()
+        for module, faster in changed:
+            module.__class__ = faster.__base__
+
+    return undo
+
+
+def keep_memory() -> None:
+    """Let glibc keep memory that was freed, in this process; do nothing with another C library.
+
+    Training frees and takes the same large blocks in every iteration. By default each goes back to the kernel, which fills
+    it with zeros before it gives it out again. That is a fifth of the time.
+    """
+    if platform.libc_ver()[0] == 'glibc':
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX of malloc.h
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD
+
+
+class MatmulConv2d(nn.Conv2d):
+    """A 1x1 convolution that is a matrix product while a CPU trains it.
+
+    torch's convolution copies maps into blocks of channels and back, which takes longer than the product. Inference,
+    ``torch.compile``, exports, other devices and other memory formats use torch's.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        if not _trains_on_cpu(self, x) or x.ndim != 4 or x.shape[1] != self.in_channels:
+            return super().forward(x)  # takes a single picture, and says what is wrong with others
+        n, _, h, w = x.shape
+        inputs, outputs = self.in_channels // self.groups, self.out_channels // self.groups
+        # The products make a gradient of the weights for each picture. They lose where it is far larger than the maps.
+        if inputs * outputs > 2 * h * w * (inputs + outputs):
+            return super().forward(x)
+        maps = x.view(n, self.groups, inputs, h * w)
+        y = (self.weight.view(self.groups, outputs, inputs) @ maps).view(n, self.out_channels, h, w)
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
+
+
+class DepthwiseAvgPool2d(nn.AvgPool2d):
+    """The 3x3 average of stride 2 that counts its padding, as a depthwise convolution while a CPU trains."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
+        # In bfloat16 a ninth is off by 0.2 %.
+        if not _trains_on_cpu(self, x) or x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
+            return super().forward(x)
+        ninths = x.new_full((x.shape[1], 1, 3, 3), 1 / 9)
+        with torch.autocast('cpu', enabled=False):
+            return nn.functional.conv2d(x, ninths, stride=2, padding=1, groups=x.shape[1])
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d and module.kernel_size == module.stride == (1, 1) and module.padding == (0, 0)
+
+
+def _is_average(module: nn.Module) -> bool:
+    if type(module) is not nn.AvgPool2d or module.ceil_mode or module.divisor_override or not module.count_include_pad:
+        return False
+    window = (module.kernel_size, module.stride, module.padding)
+    return all(given in (size, (size, size)) for given, size in zip(window, (3, 2, 1), strict=True))
+
+
+def _trains_on_cpu(module: nn.Module, x: Tensor) -> bool:
+    # torch.compile does better with a convolution, and an exported graph should have it, too.
+    return not _is_compiling() and module.training and x.device.type == 'cpu' and x.is_contiguous()
