@@ -1,7 +1,7 @@
 """Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
 
-:func:`check_annotations` looks at files before a data set is built; :func:`check_images` decodes the pictures of one that
-was built. What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
+:func:`check_annotations` looks at files before a data set is built, :func:`check_images` decodes the pictures of one that was
+built. What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
 """
 
 from __future__ import annotations
@@ -23,21 +23,19 @@ from menet_mm.utils.pictures import find_defect
 
 #: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
 MAX_IMAGES = 25_000
-#: The check of a data set, by the class whose methods read its files. A subclass that reads them otherwise is another one.
+#: The check of a data set, by the class whose methods read its files; a subclass that reads them otherwise is another one.
 CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
 
 
-def leaf_configs(dataset: dict) -> Iterator[dict]:
-    """Yield the configs of the data sets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
-    if not isinstance(dataset, dict):
-        return  # built already
-    if 'datasets' in dataset:
-        for inner in dataset['datasets']:
-            yield from leaf_configs(inner)
-    elif 'dataset' in dataset:
-        yield from leaf_configs(dataset['dataset'])
-    else:
+def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
+    """Yield the data sets, configs or built ones, inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
+    parts = dataset if isinstance(dataset, dict) else getattr(dataset, '__dict__', {})
+    inner = parts.get('datasets', parts.get('dataset'))
+    if inner is None:
         yield dataset
+    else:
+        for part in inner if isinstance(inner, list | tuple) else [inner]:
+            yield from leaf_configs(part)
 
 
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
@@ -51,29 +49,19 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
         InputError: naming the first file that is missing or broken.
     """
     for leaf in leaf_configs(dataset):
-        reader = _find_reader(leaf)
-        if remote := _find_remote(leaf):
-            _say_unchecked(f'the annotations of {leaf.get("type")}', f'they are read through {remote}')
-        elif reader not in CHECKS:
-            _say_unchecked(f'the files of {leaf.get("type")}', 'their form is not known here')
+        if not isinstance(leaf, dict):
+            continue  # built already, so its files were read
+        prefix = leaf.get('data_prefix') or ''
+        paths = [leaf.get('data_root'), leaf.get('ann_file')]
+        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
+        remote = [path for path in paths if '://' in str(path)] or _backend(leaf.get('backend_args'))
+        check = CHECKS.get(_find_reader(leaf))
+        if remote:
+            _skip(f'the annotations of {leaf.get("type")}', f'they are read through {remote[0]}')
+        elif check is None:
+            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
         else:
-            CHECKS[reader](leaf, data_hint)
-
-
-def _find_remote(dataset: dict) -> str | None:
-    """Return the address or the backend that files are read through, or None if they are local."""
-    prefix = dataset.get('data_prefix') or ''
-    paths = [
-        dataset.get('data_root'),
-        dataset.get('ann_file'),
-        *(prefix.values() if isinstance(prefix, dict) else [prefix]),
-    ]
-    return next((path for path in paths if '://' in str(path)), None) or _find_backend(dataset.get('backend_args'))
-
-
-def _find_backend(arguments: dict | None) -> str | None:
-    backend = (arguments or {}).get('backend', 'local')
-    return None if backend in ('local', 'disk') else backend
+            check(leaf, data_hint)
 
 
 def _find_reader(dataset: dict) -> str | None:
@@ -88,7 +76,13 @@ def _find_reader(dataset: dict) -> str | None:
     return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
 
 
-def _say_unchecked(what: str, reason: str) -> None:
+def _backend(arguments: dict | None) -> list[str]:
+    """The backend in mmengine's ``backend_args``, if it does not read local files."""
+    name = (arguments or {}).get('backend', 'local')
+    return [] if name in ('local', 'disk') else [name]
+
+
+def _skip(what: str, reason: str) -> None:
     print_log(f'Before the start {what} are not checked: {reason}', 'current')
 
 
@@ -96,7 +90,7 @@ def check_images(dataset: BaseDataset) -> int:
     """Decode the pictures of a data set that was built; of a set above :data:`MAX_IMAGES`, an even sample.
 
     Args:
-        dataset: a data set, possibly wrapped. Pictures in other places than local files are skipped.
+        dataset: a data set, possibly wrapped; pictures in other places than local files are skipped.
 
     Returns:
         How many pictures were decoded.
@@ -104,48 +98,33 @@ def check_images(dataset: BaseDataset) -> int:
     Raises:
         InputError: naming the first picture that is missing, truncated or no picture at all.
     """
-    leaves = list(_leaves(dataset))
+    leaves = list(leaf_configs(dataset))
     part = min(1, MAX_IMAGES / max(1, sum(len(leaf) for leaf in leaves if isinstance(leaf, BaseDataset))))
     paths = sorted({path for leaf in leaves for path in _local_images(leaf, part)})
     with ThreadPoolExecutor(max_workers=4) as pool:
-        results = pool.map(find_defect, paths)
         # A small set takes less time than the eye needs to read the bar.
-        for path, problem in zip(
-            paths, track(results, 'Checking images', len(paths), disable=len(paths) < 500), strict=True
-        ):
-            if problem:
-                raise InputError(f'image {path} cannot be read ({problem}); replace it or take its id out of the list')
+        defects = track(pool.map(find_defect, paths), 'Checking images', len(paths), disable=len(paths) < 500)
+        for path, defect in zip(paths, defects, strict=True):
+            if defect:
+                raise InputError(f'image {path} cannot be read ({defect}); replace it or take its id out of the list')
     return len(paths)
-
-
-def _leaves(dataset: object) -> Iterator[object]:
-    """Yield the data sets inside wrappers, as :func:`leaf_configs` does for configs."""
-    if hasattr(dataset, 'datasets'):
-        for inner in dataset.datasets:
-            yield from _leaves(inner)
-    elif hasattr(dataset, 'dataset'):
-        yield from _leaves(dataset.dataset)
-    else:
-        yield dataset
 
 
 def _local_images(dataset: object, part: float) -> set[str]:
     """Paths of the pictures that ``LoadImageFromFile`` reads from local files; ``part`` of them, evenly."""
     name = type(dataset).__name__
     if not isinstance(dataset, BaseDataset):
-        _say_unchecked(f'the items of {name}', 'it is no data set of mmengine')
+        _skip(f'the items of {name}', 'it is no data set of mmengine')
         return set()
     steps = getattr(dataset.pipeline, 'transforms', [])
     if steps and not any(map(_reads_local_files, steps)):
-        _say_unchecked(
-            f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files'
-        )
+        _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
         return set()
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
     found = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
     paths = {path for path in found if isinstance(path, str) and '://' not in path}
-    if skipped := sum(path not in paths for path in map(str, found)):
-        _say_unchecked(f'{skipped} pictures of {name}', 'their items name no local file')
+    if skipped := sum(str(path) not in paths for path in found):
+        _skip(f'{skipped} pictures of {name}', 'their items name no local file')
     return paths
 
 
@@ -154,5 +133,5 @@ def _reads_local_files(step: object) -> bool:
         type(step) is LoadImageFromFile  # a subclass may read another form
         and step.imdecode_backend != 'tifffile'
         and not step.ignore_empty  # missing pictures are allowed
-        and not _find_backend(step.backend_args or step.file_client_args)
+        and not _backend(step.backend_args or step.file_client_args)
     )
