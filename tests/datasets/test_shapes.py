@@ -46,7 +46,7 @@ def covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 
 def test_objects_keep_the_limits():
     numbers, names, truncated, overlaps = [], [], 0, 0
-    for i in range(150):
+    for i in range(100):
         picture, objects = draw(np.random.default_rng(i), held_out=bool(i % 2))
         height, width = picture.shape[:2]
         numbers.append(len(objects))
@@ -89,7 +89,7 @@ def test_boxes_and_outlines_are_where_the_objects_are():
 def test_colours_and_textures_do_not_tell_the_classes():
     """Mean colour inside an object is the same for all classes, within sampling error."""
     means = {name: [] for name in CLASSES}
-    for i in range(300):
+    for i in range(150):
         picture, objects = draw(np.random.default_rng(i), held_out=False)
         top = objects[-1]
         x1, y1, x2, y2 = top.box
