@@ -28,8 +28,8 @@ def predict_folder(
     """Run a model over pictures; those that cannot be read are skipped and listed.
 
     Args:
-        load: makes the function from a picture (H, W, 3), blue first, to ``boxes, scores, labels`` or ``scores``, and tells
-            the classes; called when all other arguments have been checked.
+        load: makes a function as of :func:`menet_mm.apis.inference.get_predictor`, and tells the classes; called when all
+            other arguments have been checked.
         images: files, folders (searched to the bottom) or globs.
         out: draw the results into this folder.
         table: write the results into this JSON file.
@@ -37,8 +37,8 @@ def predict_folder(
         source: what else the JSON file says, such as the model's name.
 
     Returns:
-        ``source``, ``classes``, ``results`` and ``skipped``, as in the JSON file; ``others``, the number of files that are
-        no pictures; and ``seconds`` that the model took.
+        The JSON file's content, and besides: ``others``, the number of files that are no pictures, and ``seconds`` that the
+        model took.
 
     Raises:
         InputError: if an argument cannot be used, or a drawing cannot be written.
@@ -82,18 +82,13 @@ def predict_folder(
 def describe(found: dict[str, np.ndarray], classes: list[str] | None, score_thr: float) -> dict:
     """Turn a model's arrays into plain values: ``detections``, or the five best ``classes`` of a classifier."""
 
-    def entry(label: int) -> dict:
-        return {'class': classes[label] if classes else str(label), 'label': int(label)}
+    def entry(label: int, score: float) -> dict:
+        name = classes[label] if classes else str(label)
+        return {'class': name, 'label': int(label), 'score': round(float(score), 4)}
 
-    scores = [round(float(score), 4) for score in found['scores']]
     if 'boxes' not in found:
         best = np.argsort(-found['scores'], kind='stable')[:5]
-        return dict(classes=[dict(entry(label), score=scores[label]) for label in best])
-    boxes = [[round(float(value), 1) for value in box] for box in found['boxes']]
-    return dict(
-        detections=[
-            dict(entry(label), score=scores[i], box=boxes[i])
-            for i, label in enumerate(found['labels'])
-            if found['scores'][i] >= score_thr
-        ]
-    )
+        return dict(classes=[entry(label, found['scores'][label]) for label in best])
+    rows = zip(found['labels'], found['scores'], found['boxes'].astype(float), strict=True)
+    kept = [(entry(label, score), box) for label, score, box in rows if score >= score_thr]
+    return dict(detections=[dict(row, box=[round(value, 1) for value in box.tolist()]) for row, box in kept])

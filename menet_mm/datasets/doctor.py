@@ -54,14 +54,13 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
         prefix = leaf.get('data_prefix') or ''
         paths = [leaf.get('data_root'), leaf.get('ann_file')]
         paths += prefix.values() if isinstance(prefix, dict) else [prefix]
-        remote = [path for path in paths if '://' in str(path)] or _backend(leaf.get('backend_args'))
-        check = CHECKS.get(_find_reader(leaf))
+        remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
         if remote:
-            _skip(f'the annotations of {leaf.get("type")}', f'they are read through {remote[0]}')
-        elif check is None:
-            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
-        else:
+            _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
+        elif check := CHECKS.get(_find_reader(leaf)):
             check(leaf, data_hint)
+        else:
+            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
 
 
 def _find_reader(dataset: dict) -> str | None:
@@ -76,10 +75,9 @@ def _find_reader(dataset: dict) -> str | None:
     return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
 
 
-def _backend(arguments: dict | None) -> list[str]:
+def _other_backends(arguments: dict | None) -> list[str]:
     """The backend in mmengine's ``backend_args``, if it does not read local files."""
-    name = (arguments or {}).get('backend', 'local')
-    return [] if name in ('local', 'disk') else [name]
+    return [name for name in [(arguments or {}).get('backend', 'local')] if name not in ('local', 'disk')]
 
 
 def _skip(what: str, reason: str) -> None:
@@ -133,5 +131,5 @@ def _reads_local_files(step: object) -> bool:
         type(step) is LoadImageFromFile  # a subclass may read another form
         and step.imdecode_backend != 'tifffile'
         and not step.ignore_empty  # missing pictures are allowed
-        and not _backend(step.backend_args or step.file_client_args)
+        and not _other_backends(step.backend_args or step.file_client_args)
     )

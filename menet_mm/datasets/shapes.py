@@ -51,15 +51,14 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
 
     Args:
         out: folder to write; returned.
-        train: number of pictures in ``trainval``.
-        test: number of pictures in ``test``, the held-out split.
+        train, test: numbers of pictures in ``trainval`` and in ``test``, the held-out split.
         seed: of everything random.
 
     Raises:
         InputError: if a number is too small, or ``out`` holds something else or cannot be written.
     """
     out = Path(out)
-    if train < 1 or test < 1:
+    if min(train, test) < 1:
         raise InputError(f'both splits need at least one picture, but got train={train} and test={test}')
     if seed < 0:
         raise InputError(f'the seed must be 0 or more, but got {seed}: give another --seed')
@@ -77,25 +76,21 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
             (folder / stamp.name).write_text(json.dumps(recipe))
             shutil.rmtree(out, ignore_errors=True)
     except OSError as error:
-        raise InputError(
-            f'{out} cannot be written ({error.strerror}): make room on the disk, or give another --out'
-        ) from None
+        raise InputError(f'{out} cannot be written ({error.strerror}): make room, or give another --out') from None
     return out
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    voc, coco = root / 'VOC2007', root / 'annotations'
+    voc, coco, held_out = root / 'VOC2007', root / 'annotations', split == 'test'
     for folder in (voc / 'JPEGImages', voc / 'Annotations', voc / 'ImageSets/Main', coco):
         folder.mkdir(parents=True, exist_ok=True)
-    ids, images, annotations = [], [], []
-    for i in track(range(count), f'Drawing {split}', disable=count < 100):
-        picture, shapes = draw(np.random.default_rng((seed, split == 'test', i)), split == 'test')
-        height, width = picture.shape[:2]
-        ids.append(f'{split}_{i:05d}')
-        file_name = f'{ids[-1]}.jpg'
-        write_image(voc / 'JPEGImages' / file_name, picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        _voc_xml(file_name, width, height, shapes).write(voc / 'Annotations' / f'{ids[-1]}.xml')
-        images.append(dict(id=i, file_name=file_name, width=width, height=height))
+    ids, images, annotations = [f'{split}_{i:05d}' for i in range(count)], [], []
+    for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
+        picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
+        image = dict(id=i, file_name=f'{image_id}.jpg', width=picture.shape[1], height=picture.shape[0])
+        images.append(image)
+        write_image(voc / 'JPEGImages' / image['file_name'], picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        _voc_xml(image, shapes).write(voc / f'Annotations/{image_id}.xml')
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
@@ -103,22 +98,21 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
             annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
     (voc / f'ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
     categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-    content = dict(images=images, annotations=annotations, categories=categories)
-    (coco / f'{split}.json').write_text(json.dumps(content))
+    (coco / f'{split}.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
 
-def _voc_xml(file_name: str, width: int, height: int, shapes: list[Shape]) -> ET.ElementTree:
+def _voc_xml(image: dict, shapes: list[Shape]) -> ET.ElementTree:
     def add(parent: ET.Element, **fields: object) -> None:
         for key, value in fields.items():
             ET.SubElement(parent, key).text = str(value)
 
     root = ET.Element('annotation')
-    add(root, folder='VOC2007', filename=file_name)
-    add(ET.SubElement(root, 'size'), width=width, height=height, depth=3)
+    add(root, folder='VOC2007', filename=image['file_name'])
+    add(ET.SubElement(root, 'size'), width=image['width'], height=image['height'], depth=3)
     for shape in shapes:
+        x1, y1, x2, y2 = shape.box
         obj = ET.SubElement(root, 'object')
         add(obj, name=shape.name, pose='Unspecified', truncated=int(shape.truncated), difficult=0)
-        x1, y1, x2, y2 = shape.box
         # VOC counts pixels from 1 and includes the last one.
         add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
     ET.indent(root)
@@ -134,7 +128,7 @@ def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Sha
     """
     width, height = (int(v) for v in rng.integers(160, 257, 2))
     dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
-    picture = _texture(rng, width, height, BACKGROUNDS[held_out], dull)
+    picture = _texture(rng, (width, height), BACKGROUNDS[held_out], dull)
     _clutter(rng, picture)
     shapes = _place_objects(rng, width, height)
     for shape in shapes:
@@ -193,9 +187,10 @@ def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 
 
 def _texture(
-    rng: np.random.Generator, width: int, height: int, kinds: tuple[str, ...], colours: np.ndarray
+    rng: np.random.Generator, size: tuple[int, int], kinds: tuple[str, ...], colours: np.ndarray
 ) -> np.ndarray:
-    """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255."""
+    """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255; ``size`` is (W, H)."""
+    width, height = size
     one, two = colours.astype(np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, np.pi)
@@ -238,10 +233,9 @@ def _paint_object(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -
     mask = np.zeros(picture.shape[:2], np.float32)
     # Four fractional bits keep the edge where the outline says.
     cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
-    mask = mask[y1:y2, x1:x2, None]
-    area = picture[y1:y2, x1:x2]
+    mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
     colours = np.stack([_vivid(rng), _vivid(rng)])
-    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', 'gradient', 'stripes', 'clouds'), colours)
+    texture = _texture(rng, (x2 - x1, y2 - y1), ('plain', *BACKGROUNDS[False]), colours)
     area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
 
 

@@ -16,10 +16,7 @@ FOLDERS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts',
 def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
     """Return the first font that has all characters of a text, or None.
 
-    Args:
-        text: what will be written.
-        size: in pixels.
-        files: fonts to try after Pillow's own; by default those in the system's folders and of matplotlib.
+    Pillow's own font is tried first, then ``files``, by default those in the system's folders and of matplotlib.
     """
     for file in (None, *(_system_fonts() if files is None else files)):
         if all(_has(file, character) for character in text):

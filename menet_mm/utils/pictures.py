@@ -45,15 +45,14 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
             targets.update({path: path.relative_to(match) for path in pictures})
     if not targets:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    taken: set[Path] = set()
+    taken: dict[Path, Path] = {}
     for path, target in targets.items():
-        # cv2 writes by the ending; two pictures of one name in two folders both stay.
+        # The form is written by the ending; two pictures of one name in two folders both stay.
         name = target.with_suffix('.jpg')
         while name in taken:
             name = name.with_name(f'{name.stem}_.jpg')
-        taken.add(name)
-        targets[path] = name
-    return targets, others
+        taken[name] = path
+    return {path: name for name, path in taken.items()}, others
 
 
 def find_defect(path: str) -> str | None:
@@ -93,18 +92,12 @@ def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
 
 
 def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    """Write a picture (H, W, 3), blue first, in the form that its ending says; ``options`` are of ``cv2.imencode``.
-
-    Raises:
-        InputError: if it cannot be written.
-    """
+    """Write a picture (H, W, 3), blue first; ``options`` are of ``cv2.imencode``. Raises ``InputError`` if that fails."""
     try:
         with atomic_path(path) as partial:
             partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
     except OSError as error:
-        raise InputError(
-            f'{path} cannot be written ({error.strerror}): make room on the disk, or give another --out'
-        ) from None
+        raise InputError(f'{path} cannot be written ({error.strerror}): make room, or give another --out') from None
 
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:

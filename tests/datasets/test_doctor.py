@@ -13,7 +13,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 
 from menet_mm import InputError
 from menet_mm.datasets.doctor import check_annotations, check_images
@@ -88,9 +88,20 @@ class LoadOwnForm(LoadImageFromFile):
     """Reads files that no other program knows."""
 
 
-def test_a_good_set_passes(voc):
+@pytest.mark.parametrize('pipeline', [[], [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]])
+def test_a_good_set_passes(voc, pipeline):
+    voc['pipeline'] = pipeline
     check_annotations(wrap(voc), HINT)
     assert check_images(DATASETS.build(wrap(voc))) == 12
+
+
+def test_pictures_to_classify_are_decoded(shapes, tmp_path):
+    for name in ('bolt', 'nut'):
+        shutil.copytree(shapes / 'VOC2007/JPEGImages', tmp_path / 'val' / name)
+    dataset = dict(type='mmpretrain.CustomDataset', data_root=str(tmp_path), data_prefix=dict(img_path='val'))
+    check_annotations(dataset)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert check_images(DATASETS.build(dict(dataset, pipeline=[dict(type='LoadImageFromFile')]))) == 36
 
 
 @pytest.mark.parametrize('kind', ['VOCDataset', 'mmdet.CocoDataset', 'ImageNet'])

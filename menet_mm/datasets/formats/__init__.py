@@ -1,7 +1,7 @@
-"""The forms of annotations that can be checked before a data set is built, one file each.
+"""Forms of annotations that can be checked before a data set is built, one file each; ``doctor.py`` lists them.
 
-A file has ``READERS``, the names of the classes whose methods read this form, and ``check(dataset, data_hint)``, which takes
-the config of one data set and raises :class:`menet_mm.InputError`. The table in ``doctor.py`` lists the files.
+``READERS`` are the names of the classes whose methods read the form. ``check(dataset, data_hint)`` takes the config of one
+data set and raises :class:`menet_mm.InputError`.
 """
 
 from __future__ import annotations

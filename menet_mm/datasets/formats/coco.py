@@ -1,7 +1,5 @@
 """COCO: one JSON file for all pictures."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -17,7 +15,7 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
     try:
         content = json.loads(path.read_bytes())
         names = {category['name'] for category in content['categories']}
-        # A set without annotations is fine: COCO publishes its test pictures like that.
+        # COCO publishes its test pictures without annotations.
         if not all(isinstance(part, list) for part in (content['images'], content.get('annotations', []))):
             raise TypeError('images and annotations must be lists')
     except (ValueError, TypeError, KeyError) as error:

@@ -1,7 +1,5 @@
 """Pictures to classify: a text file of names and labels, or a folder for each class."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """PASCAL VOC: a list of picture ids and an XML file for each picture."""
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
