@@ -53,7 +53,7 @@ def predict_folder(
     if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
-    if out and (unwritable := [name for name in classes or () if not find_font(name, 24)]):
+    if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
         print(
             f'no font here has all characters of {", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}: numbers of '
             'classes are drawn instead; install a font, such as the package fonts-noto-cjk or fonts-noto-core',
