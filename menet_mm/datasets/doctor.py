@@ -1,42 +1,45 @@
 """Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
 
-:func:`check_annotations` looks at files before a data set is built; :func:`check_images` decodes the pictures of one that
-was built. Both are called for the data sets of the final config, after ``--cfg-options``.
+:func:`check_annotations` looks at files before a data set is built, :func:`check_images` decodes the pictures of one that was
+built. What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
 """
 
 from __future__ import annotations
 
-import json
-import xml.etree.ElementTree as ET
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
 from rich.progress import track
 
+from menet_mm.datasets.formats import coco, folders, voc
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import find_defect
 
 #: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
 MAX_IMAGES = 25_000
+#: The check of a data set, by the class whose methods read its files; a subclass that reads them otherwise is another one.
+CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
 
 
-def leaf_configs(dataset: dict) -> Iterator[dict]:
-    """Yield the configs of the data sets inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
-    if 'datasets' in dataset:
-        for inner in dataset['datasets']:
-            yield from leaf_configs(inner)
-    elif 'dataset' in dataset:
-        yield from leaf_configs(dataset['dataset'])
-    else:
+def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
+    """Yield the data sets, configs or built ones, inside wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
+    parts = dataset if isinstance(dataset, dict) else getattr(dataset, '__dict__', {})
+    inner = parts.get('datasets', parts.get('dataset'))
+    if inner is None:
         yield dataset
+    else:
+        for part in inner if isinstance(inner, list | tuple) else [inner]:
+            yield from leaf_configs(part)
 
 
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
-    """Check that the annotation files of a data set config exist and, for VOC's XML files, that they can be read.
+    """Check the annotation files of a data set config, if they are on this machine and of a form in ``formats/``.
 
     Args:
         dataset: config of a data set, possibly wrapped.
@@ -46,81 +49,46 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
         InputError: naming the first file that is missing or broken.
     """
     for leaf in leaf_configs(dataset):
-        root = Path(leaf.get('data_root') or '')
-        prefix = leaf.get('data_prefix') or {}
-        ann_file = leaf.get('ann_file')
-        # Without a list of its own, a classification set is a folder for each class below the prefix or the split.
-        path = root / (ann_file or (prefix if isinstance(prefix, str) else '') or leaf.get('split', ''))
-        if not (path.is_file() if ann_file else path.is_dir()):
-            raise InputError(
-                f'no data set: {path} does not exist; {data_hint or "get it"}, or set data_root to where it is'
-            )
-        if path.suffix == '.json':
-            _check_coco(leaf, path)
-        elif 'sub_data_root' in prefix:
-            _check_voc(leaf, root, path)
+        if not isinstance(leaf, dict):
+            continue  # built already, so its files were read
+        prefix = leaf.get('data_prefix') or ''
+        paths = [leaf.get('data_root'), leaf.get('ann_file')]
+        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
+        remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
+        if remote:
+            _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
+        elif check := CHECKS.get(_find_reader(leaf)):
+            check(leaf, data_hint)
+        else:
+            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
 
 
-def _check_coco(leaf: dict, path: Path) -> None:
-    try:
-        content = json.loads(path.read_bytes())
-        names = {category['name'] for category in content['categories']}
-        if not all(isinstance(content[key], list) for key in ('images', 'annotations')):
-            raise TypeError('images and annotations must be lists')
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
-    missing = [name for name in (leaf.get('metainfo') or {}).get('classes', ()) if name not in names]
-    if missing:
-        raise InputError(
-            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
-            'set metainfo.classes to names that occur in the data'
-        )
+def _find_reader(dataset: dict) -> str | None:
+    """Return the name of the class whose methods read the files: the data set's own or one that it inherits from."""
+    kind, scope = dataset.get('type'), dataset.get('_scope_')
+    if isinstance(kind, str):
+        name, kind = f'{scope}.{kind}' if scope and '.' not in kind else kind, None
+        for registry in (DATASETS, *DATASETS.children.values()):
+            with suppress(RuntimeError):  # mmengine's answer to some unknown names
+                kind = kind or registry.get(name)
+    methods = {'load_data_list', 'parse_data_info'}
+    return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
 
 
-def _check_voc(leaf: dict, root: Path, ann_file: Path) -> None:
-    folder = root / leaf['data_prefix']['sub_data_root']
-    names = Counter()
-    try:
-        ids = ann_file.read_text().splitlines()
-    except UnicodeDecodeError:
-        raise InputError(
-            f'{ann_file} is no text: a list of picture ids, one a line, was expected as ann_file'
-        ) from None
-    for image_id in ids:
-        names.update(_names_in(folder / leaf.get('ann_subdir', 'Annotations') / f'{image_id}.xml'))
-    classes = (leaf.get('metainfo') or {}).get('classes')
-    if classes and not leaf.get('test_mode') and not any(names[name] for name in classes):
-        raise InputError(
-            f'no object in {ann_file} is of the classes {", ".join(classes)}; it has {", ".join(sorted(names))}: '
-            'set metainfo.classes to names that occur in the data'
-        )
+def _other_backends(arguments: dict | None) -> list[str]:
+    """The backend in mmengine's ``backend_args``, if it does not read local files."""
+    return [name for name in [(arguments or {}).get('backend', 'local')] if name not in ('local', 'disk')]
 
 
-def _names_in(path: Path) -> list[str]:
-    """Class names in one VOC annotation; every field that mmdet reads must be there."""
-    try:
-        root = ET.parse(path).getroot()
-        for side in ('width', 'height') if root.find('size') is not None else ():
-            int(root.find('size').find(side).text)
-        for obj in root.findall('object'):
-            for side in ('xmin', 'ymin', 'xmax', 'ymax'):
-                int(float(obj.find('bndbox').find(side).text))
-            if (difficult := obj.find('difficult')) is not None:
-                int(difficult.text)
-        return [obj.find('name').text for obj in root.findall('object')]
-    except FileNotFoundError:
-        raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
-    except (ET.ParseError, AttributeError, TypeError, ValueError, OverflowError, LookupError) as error:
-        raise InputError(
-            f'annotation {path} is not valid VOC XML ({error}); repair it or take its id out of the list'
-        ) from None
+def _skip(what: str, reason: str) -> None:
+    print_log(f'Before the start {what} are not checked: {reason}', 'current')
 
 
 def check_images(dataset: BaseDataset) -> int:
     """Decode the pictures of a data set that was built; of a set above :data:`MAX_IMAGES`, an even sample.
 
     Args:
-        dataset: a data set of mmdet or mmpretrain, possibly wrapped.
+        dataset: a data set, possibly wrapped; pictures in other places than local files are skipped.
 
     Returns:
         How many pictures were decoded.
@@ -128,15 +96,40 @@ def check_images(dataset: BaseDataset) -> int:
     Raises:
         InputError: naming the first picture that is missing, truncated or no picture at all.
     """
-    count = len(dataset)
-    indices = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(int)) if count else []
-    paths = sorted({dataset.get_data_info(int(i))['img_path'] for i in indices})
+    leaves = list(leaf_configs(dataset))
+    part = min(1, MAX_IMAGES / max(1, sum(len(leaf) for leaf in leaves if isinstance(leaf, BaseDataset))))
+    paths = sorted({path for leaf in leaves for path in _local_images(leaf, part)})
     with ThreadPoolExecutor(max_workers=4) as pool:
-        results = pool.map(find_defect, paths)
         # A small set takes less time than the eye needs to read the bar.
-        for path, problem in zip(
-            paths, track(results, 'Checking images', len(paths), disable=len(paths) < 500), strict=True
-        ):
-            if problem:
-                raise InputError(f'image {path} cannot be read ({problem}); replace it or take its id out of the list')
+        defects = track(pool.map(find_defect, paths), 'Checking images', len(paths), disable=len(paths) < 500)
+        for path, defect in zip(paths, defects, strict=True):
+            if defect:
+                raise InputError(f'image {path} cannot be read ({defect}); replace it or take its id out of the list')
     return len(paths)
+
+
+def _local_images(dataset: object, part: float) -> set[str]:
+    """Paths of the pictures that ``LoadImageFromFile`` reads from local files; ``part`` of them, evenly."""
+    name = type(dataset).__name__
+    if not isinstance(dataset, BaseDataset):
+        _skip(f'the items of {name}', 'it is no data set of mmengine')
+        return set()
+    steps = getattr(dataset.pipeline, 'transforms', [])
+    if steps and not any(map(_reads_local_files, steps)):
+        _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
+        return set()
+    indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
+    found = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
+    paths = {path for path in found if isinstance(path, str) and '://' not in path}
+    if skipped := sum(str(path) not in paths for path in found):
+        _skip(f'{skipped} pictures of {name}', 'their items name no local file')
+    return paths
+
+
+def _reads_local_files(step: object) -> bool:
+    return (
+        type(step) is LoadImageFromFile  # a subclass may read another form
+        and step.imdecode_backend != 'tifffile'
+        and not step.ignore_empty  # missing pictures are allowed
+        and not _other_backends(step.backend_args or step.file_client_args)
+    )

@@ -4,8 +4,7 @@ The classes differ in shape alone: colours, textures, sizes and places come from
 Pictures hold 1 to 6 objects with sides of 10 to 60 % of the picture, which overlap and are cut off by the border, on
 cluttered backgrounds. The backgrounds of the held-out split are of other kinds than those of the training split.
 
-Everything is drawn from numpy's seeded PCG64 and rounded to whole pixels before it is written, so that every machine gets
-the same annotations.
+Everything comes from numpy's seeded PCG64 and is rounded to whole pixels, so that every machine gets the same annotations.
 """
 
 from __future__ import annotations
@@ -21,12 +20,16 @@ import numpy as np
 from rich.progress import track
 
 from menet_mm.errors import InputError
+from menet_mm.utils.files import atomic_path
+from menet_mm.utils.pictures import write_image
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
 SIDES = (0.10, 0.60)  # of the picture
 MAX_OBJECTS = 6
 #: Part of an object's box that a later object may cover.
 MAX_COVERED = 0.4
+#: Textures of the ground, of training and of held-out pictures.
+BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))
 #: Raised whenever the pictures change, so that an older set is made anew.
 VERSION = 1
 
@@ -47,20 +50,15 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
     Does nothing if ``out`` holds the same set already. The set appears in one step, when it is complete.
 
     Args:
-        out: folder to write.
-        train: pictures in ``trainval``.
-        test: pictures in ``test``, the held-out split.
+        out: folder to write; returned.
+        train, test: numbers of pictures in ``trainval`` and in ``test``, the held-out split.
         seed: of everything random.
 
-    Returns:
-        ``out``.
-
     Raises:
-        InputError: if a count is below 1 or the seed below 0, or ``out`` is a folder that this function did not write, or
-            cannot be written.
+        InputError: if a number is too small, or ``out`` holds something else or cannot be written.
     """
     out = Path(out)
-    if train < 1 or test < 1:
+    if min(train, test) < 1:
         raise InputError(f'both splits need at least one picture, but got train={train} and test={test}')
     if seed < 0:
         raise InputError(f'the seed must be 0 or more, but got {seed}: give another --seed')
@@ -71,58 +69,50 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
     if out.exists() and any(out.iterdir()) and not stamp.is_file():
         raise InputError(f'{out} holds something else: choose an empty folder with --out')
 
-    partial = out.with_name(f'{out.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    for folder in ('VOC2007/JPEGImages', 'VOC2007/Annotations', 'VOC2007/ImageSets/Main', 'annotations'):
-        (partial / folder).mkdir(parents=True)
-    for split, count in (('trainval', train), ('test', test)):
-        _write_split(partial, split, count, seed)
-    (partial / stamp.name).write_text(json.dumps(recipe))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    try:
+        with atomic_path(out) as folder:
+            for split, count in (('trainval', train), ('test', test)):
+                _write_split(folder, split, count, seed)
+            (folder / stamp.name).write_text(json.dumps(recipe))
+            shutil.rmtree(out, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f'{out} cannot be written ({error.strerror}): make room, or give another --out') from None
     return out
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    held_out = split == 'test'
-    ids, images, annotations = [], [], []
-    for i in track(range(count), f'Drawing {split}', disable=count < 100):
-        rng = np.random.default_rng((seed, held_out, i))
-        picture, shapes = draw(rng, held_out)
-        height, width = picture.shape[:2]
-        image_id = f'{split}_{i:05d}'
-        ids.append(image_id)
-        file_name = f'{image_id}.jpg'
-        path = root / 'VOC2007/JPEGImages' / file_name
-        if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85]):
-            raise InputError(f'{path} cannot be written: make room on the disk, or give another --out')
-        _voc_xml(file_name, width, height, shapes).write(root / 'VOC2007/Annotations' / f'{image_id}.xml')
-        images.append(dict(id=i, file_name=file_name, width=width, height=height))
+    voc, coco, held_out = root / 'VOC2007', root / 'annotations', split == 'test'
+    for folder in (voc / 'JPEGImages', voc / 'Annotations', voc / 'ImageSets/Main', coco):
+        folder.mkdir(parents=True, exist_ok=True)
+    ids, images, annotations = [f'{split}_{i:05d}' for i in range(count)], [], []
+    for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
+        picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
+        image = dict(id=i, file_name=f'{image_id}.jpg', width=picture.shape[1], height=picture.shape[0])
+        images.append(image)
+        write_image(voc / 'JPEGImages' / image['file_name'], picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        _voc_xml(image, shapes).write(voc / f'Annotations/{image_id}.xml')
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
-            annotations.append(
-                dict(id=len(annotations) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1, **box)
-            )
-    (root / f'VOC2007/ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
+            category = CLASSES.index(shape.name) + 1
+            annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
+    (voc / f'ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
     categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-    coco = dict(images=images, annotations=annotations, categories=categories)
-    (root / f'annotations/{split}.json').write_text(json.dumps(coco))
+    (coco / f'{split}.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 
 
-def _voc_xml(file_name: str, width: int, height: int, shapes: list[Shape]) -> ET.ElementTree:
-    root = ET.Element('annotation')
-
+def _voc_xml(image: dict, shapes: list[Shape]) -> ET.ElementTree:
     def add(parent: ET.Element, **fields: object) -> None:
         for key, value in fields.items():
             ET.SubElement(parent, key).text = str(value)
 
-    add(root, folder='VOC2007', filename=file_name)
-    add(ET.SubElement(root, 'size'), width=width, height=height, depth=3)
+    root = ET.Element('annotation')
+    add(root, folder='VOC2007', filename=image['file_name'])
+    add(ET.SubElement(root, 'size'), width=image['width'], height=image['height'], depth=3)
     for shape in shapes:
+        x1, y1, x2, y2 = shape.box
         obj = ET.SubElement(root, 'object')
         add(obj, name=shape.name, pose='Unspecified', truncated=int(shape.truncated), difficult=0)
-        x1, y1, x2, y2 = shape.box
         # VOC counts pixels from 1 and includes the last one.
         add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
     ET.indent(root)
@@ -130,51 +120,50 @@ def _voc_xml(file_name: str, width: int, height: int, shapes: list[Shape]) -> ET
 
 
 def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
-    """Draw one picture.
+    """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front.
 
     Args:
         rng: source of everything random.
-        held_out: take a background of the kinds that the training split does not have.
-
-    Returns:
-        The picture (H, W, 3), uint8 BGR, and its objects from back to front.
+        held_out: take a background of a kind that the training split does not have.
     """
     width, height = (int(v) for v in rng.integers(160, 257, 2))
-    picture = _background(rng, width, height, held_out)
+    dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
+    picture = _texture(rng, (width, height), BACKGROUNDS[held_out], dull)
     _clutter(rng, picture)
-    shapes = _place(rng, width, height)
+    shapes = _place_objects(rng, width, height)
     for shape in shapes:
-        _paint(rng, picture, shape)
+        _paint_object(rng, picture, shape)
     noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), shapes
 
 
-def _place(rng: np.random.Generator, width: int, height: int) -> list[Shape]:
+def _place_objects(rng: np.random.Generator, width: int, height: int) -> list[Shape]:
     shapes = []
-    wanted = int(rng.integers(1, MAX_OBJECTS + 1))
-    for _ in range(20 * wanted):
-        if len(shapes) == wanted:
+    number = int(rng.integers(1, MAX_OBJECTS + 1))
+    for _ in range(20 * number):
+        if len(shapes) == number:
             break
         shape = _random_shape(rng, width, height)
         if shape and all(_covered(shape.box, other.box) <= MAX_COVERED for other in shapes):
             shapes.append(shape)
-    return shapes or _place(rng, width, height)
+    return shapes or _place_objects(rng, width, height)
 
 
 def _random_shape(rng: np.random.Generator, width: int, height: int) -> Shape | None:
     """Draw an object; None if it does not meet the limits on sides."""
     name = CLASSES[rng.integers(len(CLASSES))]
-    outline = _outline(name) @ _rotation(rng.uniform(-0.3, 0.3))
+    angle = rng.uniform(-0.3, 0.3)
+    outline = _outline(name) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline -= outline.min(axis=0)
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
-    size = rng.uniform(*SIDES) * min(width, height)
+    side = rng.uniform(*SIDES) * min(width, height)
     stretch = np.exp(rng.uniform(-0.25, 0.25))
-    size_xy = np.array([size * stretch, size / stretch])
+    size = np.array([side * stretch, side / stretch])
     if rng.random() < 0.2:  # cut off by the border: up to 40 % of a side outside
-        corner = rng.uniform(-0.4 * size_xy, (width, height) - 0.6 * size_xy)
+        corner = rng.uniform(-0.4 * size, (width, height) - 0.6 * size)
     else:
-        corner = rng.uniform((0, 0), np.maximum((width, height) - size_xy, 1e-6))
-    outline = outline * size_xy + corner
+        corner = rng.uniform((0, 0), np.maximum((width, height) - size, 1e-6))
+    outline = outline * size + corner
     full = np.concatenate([np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))]).astype(int)
     box = np.clip(full, 0, [width, height, width, height])
     sides = (box[2:] - box[:2]) / (width, height)
@@ -191,21 +180,18 @@ def _outline(name: str) -> np.ndarray:
     return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
 
 
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """Overlap of two boxes as a part of the smaller one."""
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(w, 0) * max(h, 0) / min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
 
 
-def _covered(new: tuple[int, ...], old: tuple[int, ...]) -> float:
-    """Part of the box ``old`` that the box ``new`` covers, or of ``new`` if that is more."""
-    w = min(new[2], old[2]) - max(new[0], old[0])
-    h = min(new[3], old[3]) - max(new[1], old[1])
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (new, old)]
-    return max(w, 0) * max(h, 0) / min(areas)
-
-
-def _texture(rng: np.random.Generator, width: int, height: int, kinds: tuple[str, ...], colours) -> np.ndarray:
-    """A rectangle (H, W, 3) with a texture of two colours, float32 in 0..255."""
-    one, two = np.asarray(colours, np.float32)
+def _texture(
+    rng: np.random.Generator, size: tuple[int, int], kinds: tuple[str, ...], colours: np.ndarray
+) -> np.ndarray:
+    """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255; ``size`` is (W, H)."""
+    width, height = size
+    one, two = colours.astype(np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
@@ -229,12 +215,6 @@ def _texture(rng: np.random.Generator, width: int, height: int, kinds: tuple[str
     return one + (two - one) * mix[..., None]
 
 
-def _background(rng: np.random.Generator, width: int, height: int, held_out: bool) -> np.ndarray:
-    kinds = ('waves', 'cells') if held_out else ('gradient', 'stripes', 'clouds')
-    # Dull colours: the ground is grey with a tint.
-    return _texture(rng, width, height, kinds, rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3)))
-
-
 def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
     """Scribble lines and small blots, none of which looks like a class."""
     height, width = picture.shape[:2]
@@ -248,14 +228,14 @@ def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
         cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
 
 
-def _paint(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -> None:
+def _paint_object(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -> None:
     x1, y1, x2, y2 = shape.box
     mask = np.zeros(picture.shape[:2], np.float32)
     # Four fractional bits keep the edge where the outline says.
     cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
-    mask = mask[y1:y2, x1:x2, None]
-    area = picture[y1:y2, x1:x2]
-    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', 'gradient', 'stripes', 'clouds'), [_vivid(rng), _vivid(rng)])
+    mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
+    colours = np.stack([_vivid(rng), _vivid(rng)])
+    texture = _texture(rng, (x2 - x1, y2 - y1), ('plain', *BACKGROUNDS[False]), colours)
     area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
 
 

@@ -25,17 +25,12 @@ class ExpandCrop(MinIoURandomCrop):
     """mmdet's ``Expand`` and ``MinIoURandomCrop`` in one step, which makes the patch alone and never the canvas.
 
     mmdet fills the whole canvas and cuts most of it off again, and compares every trial patch with all boxes as tensors.
-    Here the patch is drawn first, against boxes as plain numbers, and a trial ends at the first box that it covers too
-    little of. It draws from numpy's global generator what mmdet draws, in the same order, so that one seed gives one result
-    with either; tests compare them bit by bit.
-
-    Masks and segmentation maps take mmdet's two steps one after the other.
+    Here the patch is chosen first, against boxes as plain numbers. Both take the same numbers from numpy's generator in the
+    same order, so one seed gives the same result with either. With masks or segmentation maps, mmdet's own steps run.
 
     Args:
-        min_ious: one of these, or 0 or the whole canvas, is drawn as the least IoU of the patch with every box.
-        min_crop_size: least sides of the patch, as parts of the canvas'.
-        bbox_clip_border: cut boxes off at the border of the patch.
-        expand: arguments of mmdet's ``Expand``, such as ``mean`` and ``ratio_range``.
+        min_ious, min_crop_size, bbox_clip_border: as of ``MinIoURandomCrop``.
+        expand: arguments of ``Expand``, such as ``mean`` and ``ratio_range``.
     """
 
     def __init__(
@@ -79,7 +74,7 @@ class ExpandCrop(MinIoURandomCrop):
         return results
 
     def _random_canvas(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Draw where the picture lies on the canvas (left, top), and the canvas' height and width."""
+        """Choose where the picture lies on the canvas (left, top), and the canvas' height and width."""
         if self.expand._random_prob() > self.expand.prob:
             return 0, 0, height, width
         ratio = self.expand._random_ratio()
@@ -87,22 +82,21 @@ class ExpandCrop(MinIoURandomCrop):
         return left, top, int(height * ratio), int(width * ratio)
 
     def _random_patch(self, boxes: list[Box], height: int, width: int) -> Patch | None:
-        """Draw a patch of the canvas by mmdet's rules; None for all of it."""
+        """Choose a patch of the canvas by mmdet's rules; None for all of it."""
         while (min_iou := self._random_mode()) != 1:
             for _ in range(50):
                 w = _uniform(self.min_crop_size * width, width)
                 h = _uniform(self.min_crop_size * height, height)
                 if h / w < 0.5 or h / w > 2:
                     continue
-                # mmdet writes uniform(width - w), which draws between that and 1.
+                # mmdet writes uniform(width - w), which lies between that and 1.
                 left = _uniform(width - w, 1)
                 top = _uniform(height - h, 1)
                 patch = int(left), int(top), int(left + w), int(top + h)
                 if patch[2] == patch[0] or patch[3] == patch[1]:
                     continue
-                if not boxes or (
-                    all(_iou(patch, box) >= min_iou for box in boxes) and any(_has_centre(patch, box) for box in boxes)
-                ):
+                enough = all(_iou(patch, box) >= min_iou for box in boxes)
+                if enough and (not boxes or any(_has_centre(patch, box) for box in boxes)):
                     return patch
         return None
 
@@ -111,15 +105,12 @@ class ExpandCrop(MinIoURandomCrop):
 
 
 def cut_out(image: np.ndarray, patch: Patch, colour: Sequence[float]) -> np.ndarray:
-    """Cut a patch out of a picture on an endless ground of one colour.
+    """Cut a patch out of a picture (H, W, C) on an endless ground of one colour; a view if the patch lies inside.
 
     Args:
-        image: (H, W, C) with C of 1 to 4.
+        image: of 1 to 4 channels.
         patch: in the picture's pixels; it may reach beyond the picture or lie outside.
         colour: of the ground, C values, cut to the picture's type.
-
-    Returns:
-        The patch, a view of the picture if it lies inside.
     """
     x1, y1, x2, y2 = patch
     height, width = image.shape[:2]
@@ -136,7 +127,7 @@ def cut_out(image: np.ndarray, patch: Patch, colour: Sequence[float]) -> np.ndar
 
 
 def _uniform(low: float, high: float) -> float:
-    """Draw what ``numpy.random.uniform`` draws, without its checks, which take longer than the drawing."""
+    """What ``numpy.random.uniform`` gives, without its checks, which take longer than the number."""
     return low + (high - low) * random.random_sample()
 
 

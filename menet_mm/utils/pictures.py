@@ -1,17 +1,22 @@
-"""Pictures of a user: finding, reading and drawing on them."""
+"""Pictures of a user, which may come from anywhere: finding, reading, drawing on them, writing."""
 
 from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from menet_mm.errors import InputError
+from menet_mm.utils.files import atomic_path
+from menet_mm.utils.fonts import find_font
 
+#: What Pillow may try. Of the others, EPS would start Ghostscript with whatever the file says.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
@@ -40,15 +45,14 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
             targets.update({path: path.relative_to(match) for path in pictures})
     if not targets:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    taken: set[Path] = set()
+    taken: dict[Path, Path] = {}
     for path, target in targets.items():
-        # cv2 writes by the ending; two pictures of one name in two folders both stay.
+        # The form is written by the ending; two pictures of one name in two folders both stay.
         name = target.with_suffix('.jpg')
         while name in taken:
             name = name.with_name(f'{name.stem}_.jpg')
-        taken.add(name)
-        targets[path] = name
-    return targets, others
+        taken[name] = path
+    return {path: name for name, path in taken.items()}, others
 
 
 def find_defect(path: str) -> str | None:
@@ -60,11 +64,13 @@ def find_defect(path: str) -> str | None:
     if not os.path.isfile(path):
         return 'no such file'
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             # Reads the whole file, so that truncation shows, but decodes a JPEG at an eighth of its size.
             image.draft('RGB', (image.width // 8, image.height // 8))
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        if isinstance(error, UnidentifiedImageError) and cv2.haveImageReader(path):
+            return None
         return str(error).replace(f" '{path}'", '') or type(error).__name__
     return None
 
@@ -76,31 +82,44 @@ def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
         (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file.
     """
     # OpenCV returns half a picture of a file that is cut off.
-    defect = find_defect(str(path))
-    image = None if defect else cv2.imread(str(path))
-    return image, defect or ('OpenCV cannot read it' if image is None else None)
+    if defect := find_defect(str(path)):
+        return None, defect
+    try:
+        image = cv2.imread(str(path))
+    except cv2.error:  # more pixels than it allows
+        image = None
+    return image, 'OpenCV cannot read it' if image is None else None
 
 
-def draw_result(image: np.ndarray, result: dict) -> np.ndarray:
-    """Draw what was found on a copy of a picture.
+def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+    """Write a picture (H, W, 3), blue first; ``options`` are of ``cv2.imencode``. Raises ``InputError`` if that fails."""
+    try:
+        with atomic_path(path) as partial:
+            partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
+    except OSError as error:
+        raise InputError(f'{path} cannot be written ({error.strerror}): make room, or give another --out') from None
+
+
+def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
+    """Draw what was found on a copy of a picture; a class's number if no font has the characters of its name.
 
     Args:
         image: (H, W, 3), 8 bit, blue first.
         result: an entry of ``tools/infer.py --json``: ``detections`` with ``box``, ``class``, ``label`` and ``score``, or
             ``classes``, best first.
+        fonts: font files to use; those of the system by default.
     """
-    drawn = image.copy()
+    drawing = image.copy()
     # Readable on a thumbnail and on a large photograph.
     scale = max(0.4, min(image.shape[:2]) / 900)
-    thickness = max(1, round(2 * scale))
     for found in reversed(result.get('detections', [])):
         colour = _colour(found['label'])
         x1, y1, x2, y2 = (round(value) for value in found['box'])
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 2 * thickness)
-        _write(drawn, f'{found["class"]} {found["score"]:.2f}', (x1, y1), scale, thickness, colour)
+        cv2.rectangle(drawing, (x1, y1), (x2, y2), colour, 2 * max(1, round(2 * scale)))
+        _write(drawing, _label(found, round(34 * scale), fonts), (x1, y1), colour)
     for found in result.get('classes', [])[:1]:
-        _write(drawn, f'{found["class"]} {found["score"]:.2f}', (0, 0), scale, thickness, (40, 40, 40))
-    return drawn
+        _write(drawing, _label(found, round(34 * scale), fonts), (0, 0), (40, 40, 40))
+    return drawing
 
 
 def _colour(label: int) -> tuple[int, int, int]:
@@ -109,14 +128,22 @@ def _colour(label: int) -> tuple[int, int, int]:
     return tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
 
 
-def _write(
-    image: np.ndarray, text: str, corner: tuple[int, int], scale: float, thickness: int, colour: tuple[int, int, int]
-) -> None:
-    """Write text in white on a coloured ground, above a corner if there is room and inside the picture in any case."""
-    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+def _label(found: dict, size: int, fonts: Sequence[Path] | None) -> np.ndarray:
+    """Class and score as white letters on black, (h, w, 1) in 0..1."""
+    texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
+    text = next(text for text in texts if find_font(text, size, fonts))
+    font = find_font(text, size, fonts)
+    left, top, right, bottom = font.getbbox(text)
+    edge = max(1, size // 6)
+    label = Image.new('L', (round(right - left) + 2 * edge, round(bottom - top) + 2 * edge))
+    ImageDraw.Draw(label).text((edge - left, edge - top), text, 255, font)
+    return np.asarray(label, np.float32)[..., None] / 255
+
+
+def _write(image: np.ndarray, label: np.ndarray, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Write a label on a coloured ground, above a corner if there is room and inside the picture in any case."""
+    label = label[: image.shape[0], : image.shape[1]]
+    height, width = label.shape[:2]
     x = max(0, min(corner[0], image.shape[1] - width))
-    y = max(height + base, corner[1])
-    cv2.rectangle(image, (x, y - height - base), (x + width, y), colour, cv2.FILLED)
-    cv2.putText(
-        image, text, (x, y - base // 2 - 1), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, cv2.LINE_AA
-    )
+    y = max(0, min(corner[1], image.shape[0]) - height)
+    image[y : y + height, x : x + width] = colour + (255 - np.float32(colour)) * label

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from menet_mm import InputError
-from menet_mm.datasets.shapes import CLASSES, MAX_COVERED, SIDES, _covered, draw, make_shapes
+from menet_mm.datasets.shapes import BACKGROUNDS, CLASSES, MAX_COVERED, SIDES, draw, make_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +38,15 @@ def test_annotations_are_the_same_on_every_machine(shapes):
     assert hashlib.sha256(text).hexdigest() == '125aef98b14c4f659ac8571d46cd4661f2ac9c8ee3c3906a9b7863814bfa8ed2'
 
 
+def covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """Overlap of two boxes as a part of the smaller one."""
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(w, 0) * max(h, 0) / min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+
+
 def test_objects_keep_the_limits():
     numbers, names, truncated, overlaps = [], [], 0, 0
-    for i in range(150):
+    for i in range(100):
         picture, objects = draw(np.random.default_rng(i), held_out=bool(i % 2))
         height, width = picture.shape[:2]
         numbers.append(len(objects))
@@ -50,33 +58,38 @@ def test_objects_keep_the_limits():
             assert 0 <= y1 < y2 <= height
             for side in ((x2 - x1) / width, (y2 - y1) / height):
                 assert SIDES[0] <= side <= SIDES[1]
-            covered = [_covered(o.box, other.box) for other in objects[:k]]
-            assert max(covered, default=0) <= MAX_COVERED
-            overlaps += any(c > 0.05 for c in covered)
+            parts = [covered(o.box, other.box) for other in objects[:k]]
+            assert max(parts, default=0) <= MAX_COVERED
+            overlaps += any(part > 0.05 for part in parts)
     assert set(numbers) == set(range(1, 7))
     assert set(names) == set(CLASSES)
     assert truncated > 10
     assert overlaps > 10
 
 
-def test_boxes_enclose_the_drawn_shapes():
-    """Draw the same scene with and without its objects: they differ inside the boxes alone, and up to their edges."""
-    from menet_mm.datasets import shapes as module
-
-    for i in range(10):
-        rng = np.random.default_rng(i)
-        objects = module._place(rng, 256, 256)[:1]
-        ground = np.zeros((256, 256, 3), np.float32)
-        module._paint(rng, ground, objects[0])
-        ys, xs = np.nonzero(ground.any(axis=-1))
-        x1, y1, x2, y2 = objects[0].box
-        assert np.abs(np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) - [x1, y1, x2, y2]).max() <= 2
+def test_boxes_and_outlines_are_where_the_objects_are():
+    """Pixels change across the outline of an object, and more so than anywhere near it."""
+    edges, near = [], []
+    for i in range(60):
+        picture, objects = draw(np.random.default_rng(i), held_out=False)
+        height, width = picture.shape[:2]
+        top = objects[-1]
+        inside = np.clip(top.outline, 0, (width, height))
+        tight = np.concatenate([np.floor(inside.min(axis=0)), np.ceil(inside.max(axis=0))])
+        assert np.array_equal(top.box, tight)
+        assert top.truncated == (not np.array_equal(inside, top.outline))
+        change = np.abs(np.diff(picture.astype(int), axis=1)).sum(axis=-1)
+        for moved, found in ((0, edges), (7, near)):
+            line = np.zeros((height, width), np.uint8)
+            cv2.polylines(line, [np.round(top.outline + moved).astype(np.int32)], True, 1)
+            found.append(change[line[:, :-1] > 0].mean())
+    assert np.mean(edges) > 2 * np.mean(near)
 
 
 def test_colours_and_textures_do_not_tell_the_classes():
     """Mean colour inside an object is the same for all classes, within sampling error."""
     means = {name: [] for name in CLASSES}
-    for i in range(300):
+    for i in range(150):
         picture, objects = draw(np.random.default_rng(i), held_out=False)
         top = objects[-1]
         x1, y1, x2, y2 = top.box
@@ -88,20 +101,9 @@ def test_colours_and_textures_do_not_tell_the_classes():
 
 
 def test_splits_have_backgrounds_of_their_own():
-    from menet_mm.datasets import shapes as module
-
-    seen = {True: set(), False: set()}
-    original = module._texture
-
-    def spy(rng, width, height, kinds, colours):
-        seen[held_out].add(kinds)
-        return original(rng, width, height, kinds, colours)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, '_texture', spy)
-        for held_out in (False, True):
-            module._background(np.random.default_rng(0), 64, 64, held_out)
-    assert not set.union(*map(set, seen[False])) & set.union(*map(set, seen[True]))
+    assert not set(BACKGROUNDS[False]) & set(BACKGROUNDS[True])
+    pictures = [draw(np.random.default_rng(0), held_out)[0] for held_out in (False, True)]
+    assert not np.array_equal(*pictures)
 
 
 def test_voc_and_coco_forms_agree(shapes):
@@ -147,8 +149,16 @@ def test_foreign_folders_are_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['thesis.txt']
 
 
-def test_a_picture_that_is_not_written_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
-    with pytest.raises(InputError, match='trainval_00000.jpg cannot be written'):
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    with pytest.raises(InputError, match=r'trainval_00000.jpg cannot be written \(No space left on device\)'):
         make_shapes(tmp_path / 'new', train=1, test=1)
-    assert not (tmp_path / 'new').exists()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, 'write_text', full)
+    with pytest.raises(InputError, match=r'new cannot be written \(No space left on device\)'):
+        make_shapes(tmp_path / 'new', train=1, test=1)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,94 @@
+"""Results of a model for a user's pictures, as drawings and as plain values; works without torch with an exported model."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from menet_mm.errors import InputError
+from menet_mm.utils.files import write_text
+from menet_mm.utils.fonts import find_font
+from menet_mm.utils.pictures import draw_result, find_images, read_image, write_image
+
+
+def predict_folder(
+    load: Callable[[], tuple[Callable[[np.ndarray], dict], list[str] | None]],
+    images: list[str],
+    out: Path | None = None,
+    table: Path | None = None,
+    score_thr: float = 0.3,
+    **source: str,
+) -> dict:
+    """Run a model over pictures; those that cannot be read are skipped and listed.
+
+    Args:
+        load: makes a function as of :func:`menet_mm.apis.inference.get_predictor`, and tells the classes; called when all
+            other arguments have been checked.
+        images: files, folders (searched to the bottom) or globs.
+        out: draw the results into this folder.
+        table: write the results into this JSON file.
+        score_thr: leave out detections below this score.
+        source: what else the JSON file says, such as the model's name.
+
+    Returns:
+        The JSON file's content, and besides: ``others``, the number of files that are no pictures, and ``seconds`` that the
+        model took.
+
+    Raises:
+        InputError: if an argument cannot be used, or a drawing cannot be written.
+    """
+    if not 0 <= score_thr <= 1:
+        raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
+    if out and out.exists() and not out.is_dir():
+        raise InputError(f'--out {out} is a file: give a folder')
+    if table and table.is_dir():
+        raise InputError(f'--json {table} is a folder: give a file')
+    targets, others = find_images(images)
+    if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:
+        raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
+    predict, classes = load()
+    if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
+        print(
+            f'no font here has all characters of {", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}: numbers of '
+            'classes are drawn instead; install a font, such as the package fonts-noto-cjk or fonts-noto-core',
+            file=sys.stderr,
+        )
+    results, skipped, seconds = [], [], 0.0
+    for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
+        image, defect = read_image(path)
+        if defect:
+            skipped.append(dict(image=str(path), reason=defect))
+            print(f'skipped {path}: {defect}', file=sys.stderr)
+            continue
+        start = time.perf_counter()
+        found = predict(image)
+        seconds += time.perf_counter() - start
+        size = dict(width=image.shape[1], height=image.shape[0])
+        results.append(dict(image=str(path), **size, **describe(found, classes, score_thr)))
+        if out:
+            write_image(out / target, draw_result(image, results[-1]))
+    content = dict(source, classes=classes, results=results, skipped=skipped)
+    if table:
+        write_text(table, json.dumps(content, indent=1))
+    return dict(content, others=others, seconds=seconds)
+
+
+def describe(found: dict[str, np.ndarray], classes: list[str] | None, score_thr: float) -> dict:
+    """Turn a model's arrays into plain values: ``detections``, or the five best ``classes`` of a classifier."""
+
+    def entry(label: int, score: float) -> dict:
+        name = classes[label] if classes else str(label)
+        return {'class': name, 'label': int(label), 'score': round(float(score), 4)}
+
+    if 'boxes' not in found:
+        best = np.argsort(-found['scores'], kind='stable')[:5]
+        return dict(classes=[entry(label, found['scores'][label]) for label in best])
+    rows = zip(found['labels'], found['scores'], found['boxes'].astype(float), strict=True)
+    kept = [(entry(label, score), box) for label, score, box in rows if score >= score_thr]
+    return dict(detections=[dict(row, box=[round(value, 1) for value in box.tolist()]) for row, box in kept])

@@ -1,0 +1,28 @@
+"""COCO: one JSON file for all pictures."""
+
+import json
+from pathlib import Path
+
+from menet_mm.datasets.formats import class_names, existing
+from menet_mm.errors import InputError
+
+READERS = ('CocoDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'Objects365V1Dataset', 'Objects365V2Dataset')
+
+
+def check(dataset: dict, data_hint: str | None = None) -> None:
+    """Check that the file is there, has COCO's lists and knows the config's classes."""
+    path = existing(Path(dataset.get('data_root') or '') / dataset.get('ann_file', ''), data_hint)
+    try:
+        content = json.loads(path.read_bytes())
+        names = {category['name'] for category in content['categories']}
+        # COCO publishes its test pictures without annotations.
+        if not all(isinstance(part, list) for part in (content['images'], content.get('annotations', []))):
+            raise TypeError('images and annotations must be lists')
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
+    missing = [name for name in class_names(dataset) if name not in names]
+    if missing:
+        raise InputError(
+            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
+            'set metainfo.classes to names that occur in the data'
+        )
