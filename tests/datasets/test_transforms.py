@@ -12,7 +12,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from scipy.stats import ks_2samp
 
-from benchmarks.race import MMDET_SSD_PIPELINE
+from benchmarks.pipelines import mmdet_ssd_pipeline
 from menet_mm.datasets.shapes import draw
 from menet_mm.datasets.transforms import ExpandCrop, cut_out
 
@@ -98,7 +98,8 @@ def test_the_pipeline_of_the_config_gives_what_mmdets_gives():
 
 
 def mmdets_pipeline() -> list[dict]:
-    return [*MMDET_SSD_PIPELINE[:-1], FILTER, MMDET_SSD_PIPELINE[-1]]
+    *steps, last = mmdet_ssd_pipeline()
+    return [*steps, FILTER, last]
 
 
 def compose(pipeline: list[dict]) -> Compose:
