@@ -28,10 +28,15 @@ def mmdet_ssd_pipeline() -> list[dict]:
 
 
 def compare_with_mmdet(rounds: int) -> list[dict[str, str | float]]:
-    """Measure MMDetection's pipeline and ours on VOC 2012, see :func:`measure_pipelines`."""
+    """Measure MMDetection's pipeline and ours on VOC 2012, see :func:`measure_pipelines`.
+
+    Raises:
+        InputError: if the data set is missing or broken.
+    """
     cfg = Config.fromfile(find_config(CONFIG))
-    pipelines = dict(mmdet=mmdet_ssd_pipeline(), menet_mm=cfg.train_pipeline)
-    return measure_pipelines(pipelines, cfg.train_dataloader.dataset, 300, rounds)
+    dataset = cfg.train_dataloader.dataset
+    check_annotations({'_scope_': 'mmdet', **dataset}, cfg.get('data_hint'))
+    return measure_pipelines(dict(mmdet=mmdet_ssd_pipeline(), menet_mm=cfg.train_pipeline), dataset, 300, rounds)
 
 
 def measure_pipelines(
@@ -59,9 +64,9 @@ def measure_pipelines(
         raise InputError(f'at least one image and one round are needed, but got images={images} and rounds={rounds}')
     if not pipelines:
         raise InputError('no pipeline to measure; give at least one')
-    leaf = next(leaf_configs(dataset_cfg))
+    leaf = {'_scope_': 'mmdet', **next(leaf_configs(dataset_cfg))}
     check_annotations(leaf)
-    dataset = DATASETS.build({'_scope_': 'mmdet', **leaf, 'pipeline': []})
+    dataset = DATASETS.build({**leaf, 'pipeline': []})
     indices = np.linspace(0, len(dataset) - 1, images).astype(int).tolist()
     composed = [Compose([{'_scope_': 'mmdet', **step} for step in pipeline]) for pipeline in pipelines.values()]
     with _one_thread():

@@ -96,7 +96,8 @@ def _stamp(rows: pd.DataFrame) -> str:
     whole = 'skip' in rows and any(rows['skip'])
     reference = 'the whole form' if whole else f'{first.network} of {first.source}, {first.runtime}, {first.form}'
     threads = f'{first.threads} thread{"s" if first.threads > 1 else ""}'
-    return f'Ratios to {reference}; batch {first.batch}, {threads}, medians of {first.rounds} rounds; {machine}'
+    rounds = f'medians of {first.rounds} rounds' if first.rounds > 1 else '1 round'
+    return f'Ratios to {reference}; batch {first.batch}, {threads}, {rounds}; {machine}'
 
 
 def main() -> None:
