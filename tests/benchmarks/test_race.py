@@ -126,9 +126,9 @@ def test_ratios_are_to_the_whole_form_if_passes_are_left_out():
 @pytest.mark.slow
 def test_a_pass_that_is_left_out_is_missing_in_what_is_measured(tmp_path):
     whole, *others = passes(['menet108_in1k'], ['onnxruntime'])
-    rows = race([whole, others[-1]], tmp_path, rounds=1)
+    rows = race([whole, others[0]], tmp_path, rounds=1)
     assert rows.ratio[0] == 1
-    assert rows['skip'].tolist() == ['', others[-1].skip]
+    assert rows['skip'].tolist() == ['', others[0].skip]
     assert len({path.read_bytes() for path in tmp_path.rglob('*.onnx')}) == 2
 
 
