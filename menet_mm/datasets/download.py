@@ -61,7 +61,7 @@ def _append(url: str, partial: Path) -> None:
             if not file.tell():
                 partial.unlink()
             reason = f'status {status}' if status else type(error).__name__
-            advice = 'check the address' if status else 'run the same command again to go on'
+            advice = 'check the address' if status and status < 500 else 'run the same command again to go on'
             raise InputError(f'{url} cannot be fetched ({reason}); {advice}') from None
 
 
