@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,18 +73,23 @@ def _rename_key(key: str, layout: Layout) -> str:
     return re.sub(layout.classifier, 'head.fc.', re.sub(layout.stem, 'backbone.stem.0.', key))
 
 
+@cache
+def _classifier(backbone: type[MENet | ShuffleNetV1 | MobileNetV1], arch: str, classes: int) -> nn.Module:
+    """Names and shapes of a classifier, without memory."""
+    with torch.device('meta'):
+        head = nn.ModuleDict(dict(fc=nn.Linear(backbone.ARCHS[arch]['channels'][-1], classes)))
+        return nn.ModuleDict(dict(backbone=backbone(arch), head=head))
+
+
 def _recognise(state: dict[str, Tensor], layout: str) -> tuple[str, str]:
     """Find the variant that has exactly these tensors."""
     classes = len(state.get('head.fc.bias', [0]))
     found: dict[tuple[str, str], Difference] = {}
     for backbone in (MENet, ShuffleNetV1, MobileNetV1):
-        for arch, settings in backbone.ARCHS.items():
-            with torch.device('meta'):
-                head = nn.ModuleDict(dict(fc=nn.Linear(settings['channels'][-1], classes)))
-                network = nn.ModuleDict(dict(backbone=backbone(arch), head=head))
-            found[backbone.__name__, arch] = compare(network, state)
+        for arch in backbone.ARCHS:
+            found[backbone.__name__, arch] = compare(_classifier(backbone, arch, classes), state)
     nearest = min(found, key=lambda name: sum(map(len, found[name])))
-    if difference := found[nearest].describe():
+    if any(difference := found[nearest]):
         raise InputError(
             f'the file has {layout} names but is none of the published variants: compared with {" ".join(nearest)}, the '
             f'nearest, {difference}'

@@ -67,7 +67,7 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
     except InputError:
         raise
     except Exception as error:  # a damaged file can fail in any way
-        reason = f'{type(error).__name__}: {error}'.split('\n')[0].rstrip('.: ')
+        reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
         raise InputError(f'checkpoint {path} is damaged or no checkpoint ({reason}): fetch or train it again') from None
     if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
         raise InputError(f'checkpoint {path} holds no dict of tensors')
@@ -166,19 +166,19 @@ def _torch_switches() -> Iterator[None]:
 
 
 class Difference(NamedTuple):
-    """Names of the tensors in which a checkpoint differs from a model."""
+    """Names of the tensors in which a checkpoint differs from a model; of those that differ in shape, with both shapes."""
 
     missing: list[str]
     unexpected: list[str]
-    #: Of another shape, with both shapes.
     differing: list[str]
 
-    def describe(self) -> str:
-        """Describe it in a part of a sentence; empty if there is none."""
+    def __str__(self) -> str:
         examples = [f'missing {key}' for key in self.missing[:2]] + [f'unexpected {key}' for key in self.unexpected[:2]]
-        counts = f'{len(self.missing)} tensors are missing, {len(self.unexpected)} are unexpected and '
-        counts += f'{len(self.differing)} differ in shape ({"; ".join(examples + self.differing[:2])})'
-        return counts if any(self) else ''
+        missing, unexpected, differing = map(len, self)
+        return (
+            f'{missing} tensors are missing, {unexpected} are unexpected and {differing} differ in shape '
+            f'({"; ".join(examples + self.differing[:2])})'
+        )
 
 
 def compare(model: nn.Module, checkpoint: dict) -> Difference:
@@ -198,7 +198,7 @@ def check_fit(model: nn.Module, checkpoint: dict) -> None:
     Raises:
         InputError: naming the first tensors that are missing, unexpected or of another shape.
     """
-    if difference := compare(model, checkpoint).describe():
+    if any(difference := compare(model, checkpoint)):
         raise InputError(
             f'the checkpoint is of another network: {difference}; give the config that it was trained with'
         )

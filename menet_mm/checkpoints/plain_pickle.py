@@ -67,6 +67,13 @@ class Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no ho
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
+    def load(self) -> object:
+        """Read one pickle."""
+        try:
+            return super().load()
+        except LookupError:
+            raise pickle.UnpicklingError('it is no pickle') from None
+
     def find_class(self, module: str, name: str) -> object:
         """Look up what the pickle names; protocol 2 uses names of Python 2."""
         full = f'{module}.{name}'.replace('__builtin__.', 'builtins.')

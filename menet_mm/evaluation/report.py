@@ -29,6 +29,8 @@ import matplotlib.pyplot as plt
 
 #: Detections below this score are not drawn.
 DRAWN_SCORE = 0.3
+#: Beginnings of the names of metrics that are plotted.
+PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')
 #: Width and height of a drawn picture, ground truth and detections side by side.
 TILE = (600, 300)
 
@@ -92,12 +94,8 @@ def read_predictions(path: Path) -> list[dict]:
 
 
 def _is_prediction(value: object) -> bool:
-    found = value.get('pred_instances') if isinstance(value, dict) else None
-    return (
-        isinstance(found, dict)
-        and {'img_id', 'img_path'} <= value.keys()
-        and all(isinstance(found.get(key), Tensor) for key in ('bboxes', 'scores', 'labels'))
-    )
+    found = value.get('pred_instances') if isinstance(value, dict) and {'img_id', 'img_path'} <= value.keys() else None
+    return isinstance(found, dict) and all(isinstance(found.get(k), Tensor) for k in ('bboxes', 'scores', 'labels'))
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
@@ -135,14 +133,7 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
 def ap_by_class(
     classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str, iou_thr: float = 0.5
 ) -> pd.DataFrame:
-    """Average precision by class, by the rule of mmdet's ``VOCMetric``.
-
-    Args:
-        classes: names of the classes.
-        detections: as :func:`match` returns them.
-        annotations: as :func:`match` returns them.
-        eval_mode: ``'11points'`` or ``'area'``.
-        iou_thr: overlap from which a detection counts as right.
+    """Average precision by class, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
     Returns:
         Columns class, objects, detections, recall, ap; a class without objects has neither recall nor AP (NaN). The last row
@@ -177,20 +168,13 @@ def read_log(work_dir: Path) -> pd.DataFrame:
 
 
 def plot_curves(log: pd.DataFrame, path: Path) -> None:
-    """Plot the training loss and each validation metric against epochs, or iterations where the log has no epochs.
-
-    Args:
-        log: from :func:`read_log`.
-        path: picture to write.
-    """
+    """Plot the training loss and each validation metric against epochs, or iterations where the log has no epochs."""
     train = log[log.loss.notna()].drop_duplicates('iter', keep='last').sort_values('iter')
     unit, steps = 'iteration', 1
     if 'epoch' in train:
         per_epoch = train.groupby('epoch').iter.max().diff().median()
         unit, steps = 'epoch', per_epoch if per_epoch > 0 else train.iter.max()
-    metrics = [
-        c for c in log if c.startswith(('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')) and log[c].notna().any()
-    ]
+    metrics = [c for c in log.dropna(axis=1, how='all') if c.startswith(PLOTTED)]
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout='constrained')
     for name in ('loss', 'loss_cls', 'loss_bbox'):
         if name in train:
@@ -212,16 +196,10 @@ def plot_curves(log: pd.DataFrame, path: Path) -> None:
 def draw_detections(
     dataset: BaseDataset, predictions: list[dict], detections: list, annotations: list, path: Path, count: int = 12
 ) -> None:
-    """Draw the best and the worst pictures, ground truth on the left and detections on the right, on one sheet.
+    """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
-    Args:
-        dataset: the data set that was tested.
-        predictions: from :func:`read_predictions`.
-        detections: as :func:`match` returns them.
-        annotations: as :func:`match` returns them.
-        path: picture to write.
-        count: how many pictures; the first half has the highest AP of a single picture, the second the lowest. Pictures
-            without objects are drawn only if none has any, those with the highest scores first.
+    The first half has the highest AP of a single picture, the second the lowest. Pictures without objects are drawn only if
+    none has any, those with the highest scores first. ``detections`` and ``annotations`` are as :func:`match` returns them.
 
     Raises:
         InputError: if a picture cannot be read or the sheet cannot be written.
