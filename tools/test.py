@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
 
 from menet_mm.deploy.runner import RUNTIMES
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
-
-if TYPE_CHECKING:
-    from mmengine.evaluator import BaseMetric
 
 #: What mmengine can write, by --out-item.
 ENDINGS = {'pred': ('.pkl', '.pickle'), 'metrics': ('.json', '.yaml', '.yml', '.pkl', '.pickle')}
@@ -114,21 +110,12 @@ def main() -> None:
     check_data(cfg, 'test')
     runner = build_runner(cfg)
     if args.out and args.out_item == 'pred':
+        from menet_mm.evaluation.dump import dump_metric
+
         runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
-
-
-def dump_metric(scope: str, path: str) -> BaseMetric:
-    """Build the metric that writes predictions; mmdet's leaves out the ground truth and compresses masks."""
-    if scope == 'mmdet':
-        from mmdet.evaluation import DumpDetResults
-
-        return DumpDetResults(out_file_path=path)
-    from mmengine.evaluator import DumpResults
-
-    return DumpResults(out_file_path=path)
 
 
 if __name__ == '__main__':

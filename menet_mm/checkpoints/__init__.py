@@ -1,16 +1,7 @@
-"""Checkpoints: reading files that nobody vouches for, and converting other people's into MMPretrain's form."""
+"""Checkpoints: reading files of unknown origin, and converting other people's into MMPretrain's form."""
 
 from .convert import convert, write_checkpoint
-from .load import (
-    check_fit,
-    compare,
-    fetch,
-    get_state,
-    read_checkpoint,
-    read_plain_pickle,
-    tensors_only,
-    use_tensors_only,
-)
+from .load import check_fit, compare, fetch, get_state, read_checkpoint, tensors_only, use_tensors_only
 
 __all__ = [
     'check_fit',
@@ -19,7 +10,6 @@ __all__ = [
     'fetch',
     'get_state',
     'read_checkpoint',
-    'read_plain_pickle',
     'tensors_only',
     'use_tensors_only',
     'write_checkpoint',

@@ -1,18 +1,18 @@
-"""Fetch PASCAL VOC from its official place."""
+"""Downloads: weights, and PASCAL VOC from its official place."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import sys
 import tarfile
-import uuid
 from pathlib import Path
 
-import requests
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from pooch import HTTPDownloader, file_hash
+from requests import RequestException
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from menet_mm.errors import InputError
+from menet_mm.utils.files import atomic_path
 
 #: Archives of each year, as torchvision knows them: address, file name, MD5; the split that each brings, and its pictures.
 ARCHIVES = {
@@ -22,89 +22,55 @@ ARCHIVES = {
     ],
     '2012': [dict(DATASET_YEAR_DICT['2012'], split='trainval', pictures=11540)],
 }
-CHUNK = 1 << 20
 
 
 def download(url: str, path: Path, md5: str | None = None) -> None:
     """Fetch a file unless it is there; it appears complete or not at all.
 
-    Args:
-        url: its address.
-        path: where it goes.
-        md5: checksum that the file must have. With one, ``<path>.partial`` holds an unfinished download, and the next call
-            goes on where it stopped; without one it starts again, and several processes may fetch the same file.
+    With an MD5, an unfinished download stays as ``<path>.partial``, and the next call goes on there. Without one it starts
+    again, and several processes may fetch the same file.
 
     Raises:
         InputError: if the server cannot be reached or the file is not the expected one.
     """
-    if path.is_file() and (md5 is None or _md5(path) == md5):
+    if path.is_file() and (md5 is None or file_hash(path, 'md5') == md5):
+        return
+    if md5 is None:
+        with atomic_path(path) as partial:
+            _append(url, partial)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Every process of a distributed run fetches the same weights, each into a file of its own.
-    own = f'.{uuid.uuid4().hex}' if md5 is None else ''
-    partial = path.with_name(f'{path.name}{own}.partial')
-    try:
-        _fetch(url, path.name, partial)
-        if md5 is not None and _md5(partial) != md5:
-            partial.unlink()
-            raise InputError(
-                f'{url} is not the file that was expected (its MD5 is not {md5}); run the same command again'
-            )
-        os.replace(partial, path)
-    finally:
-        if md5 is None:
-            partial.unlink(missing_ok=True)
+    partial = path.with_name(f'{path.name}.partial')
+    _append(url, partial)
+    if file_hash(partial, 'md5') != md5:
+        partial.unlink()
+        raise InputError(f'{url} is not the file that was expected (its MD5 is not {md5}); run the same command again')
+    os.replace(partial, path)
 
 
-def _fetch(url: str, name: str, partial: Path) -> None:
+def _append(url: str, partial: Path) -> None:
     """Fetch what is missing of a file, with progress."""
-    done = partial.stat().st_size if partial.is_file() else 0
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    try:
-        with requests.get(url, headers={'Range': f'bytes={done}-'}, stream=True, timeout=30) as response:
-            if response.status_code == 416:  # nothing is left to send
-                response.close()
-            else:
-                response.raise_for_status()
-                done = done if response.status_code == 206 else 0
-                total = done + int(response.headers.get('Content-Length', 0)) or None
-                with Progress(*columns) as progress, partial.open('ab' if done else 'wb') as file:
-                    task = progress.add_task(name, total=total, completed=done)
-                    for chunk in response.iter_content(CHUNK):
-                        file.write(chunk)
-                        progress.advance(task, len(chunk))
-    except requests.HTTPError as error:
-        raise InputError(f'{url} cannot be fetched (status {error.response.status_code}); check the address') from None
-    except requests.RequestException as error:
-        raise InputError(
-            f'{url} cannot be fetched ({type(error).__name__}); run the same command again to go on'
-        ) from None
-
-
-def _md5(path: Path) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'md5').hexdigest()
+    with partial.open('ab') as file:
+        ranges = {'Range': f'bytes={file.tell()}-'}
+        fetch = HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=30, headers=ranges)
+        try:
+            fetch(url, file, None)
+        except RequestException as error:
+            if (status := getattr(error.response, 'status_code', None)) == 416:  # nothing is left to send
+                return
+            if not file.tell():
+                partial.unlink()
+            reason = f'status {status}' if status else type(error).__name__
+            advice = 'check the address' if status and status < 500 else 'run the same command again to go on'
+            raise InputError(f'{url} cannot be fetched ({reason}); {advice}') from None
 
 
 def is_unpacked(folder: Path, split: str, pictures: int) -> bool:
-    """Tell whether a split of VOC is there with every picture and annotation.
-
-    Args:
-        folder: of the year, such as ``VOCdevkit/VOC2007``.
-        split: ``trainval`` or ``test``.
-        pictures: how many there must be.
-    """
+    """Tell whether ``folder``, such as VOCdevkit/VOC2007, has a split with all of its pictures and annotations."""
     listed = folder / f'ImageSets/Main/{split}.txt'
     ids = listed.read_text().split() if listed.is_file() else []
-    return len(ids) == pictures and all(
-        (folder / f'JPEGImages/{i}.jpg').is_file() and (folder / f'Annotations/{i}.xml').is_file() for i in ids
-    )
+    files = [folder / name for i in ids for name in (f'JPEGImages/{i}.jpg', f'Annotations/{i}.xml')]
+    return len(ids) == pictures and all(file.is_file() for file in files)
 
 
 def unpack(archive: Path, folder: Path) -> None:

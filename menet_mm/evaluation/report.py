@@ -10,13 +10,18 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from mmdet.evaluation import eval_map
+from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
-from menet_mm.checkpoints import read_plain_pickle
+from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
 
 matplotlib.use('Agg')
@@ -24,10 +29,49 @@ import matplotlib.pyplot as plt
 
 #: Detections below this score are not drawn.
 DRAWN_SCORE = 0.3
+#: Beginnings of the names of metrics that are plotted.
+PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')
+#: Width and height of a drawn picture, ground truth and detections side by side.
+TILE = (600, 300)
+
+
+def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
+    """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
+
+    Args:
+        cfg: config of a detector, whose test set was tested.
+        predictions: file of ``tools/test.py --out``.
+        work_dir: that of the training.
+
+    Raises:
+        InputError: if there is no log, the predictions are others, or a picture cannot be read.
+    """
+    init_default_scope('mmdet')
+    log = read_log(work_dir)
+    found = read_predictions(predictions)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    matched = match(dataset, found)
+    table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
+    out = work_dir / 'report'
+    out.mkdir(parents=True, exist_ok=True)
+    draw_detections(dataset, found, *matched, out / 'detections.png')
+    plot_curves(log, out / 'curves.png')
+    table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
+
+    shown = Table(*table.columns, title=f'AP at IoU 0.5 of {len(dataset)} pictures')
+    for row in table.itertuples(index=False):
+        fractions = ('-' if np.isnan(value) else f'{value:.3f}' for value in (row.recall, row.ap))
+        shown.add_row(row[0], str(row.objects), str(row.detections), *fractions)
+    Console().print(shown)
+    checkpoint = work_dir / 'last_checkpoint'
+    print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
+    print(f'AP by class:      {out / "ap_by_class.csv"}')
+    print(f'loss, mAP curves: {out / "curves.png"}')
+    print(f'drawn detections: {out / "detections.png"} (best pictures first, then the worst; ground truth on the left)')
 
 
 def read_predictions(path: Path) -> list[dict]:
-    """Read what ``tools/test.py --out`` wrote; nothing that a foreign file brings along is run.
+    """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
     Returns:
         For each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
@@ -37,9 +81,11 @@ def read_predictions(path: Path) -> list[dict]:
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:
+        pickled = file.read(1) == b'\x80'  # by mmengine.dump; otherwise torch.save's archive
+        file.seek(0)
         try:
-            predictions = read_plain_pickle(file)
-        except Exception as error:  # a damaged pickle can fail in any way
+            predictions = plain_pickle.load(file) if pickled else plain_pickle.load_tensors(file)
+        except Exception as error:  # a damaged file can fail in any way
             reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
             raise InputError(f'{path} cannot be read as predictions ({reason}): {advice}') from None
     if not isinstance(predictions, list) or not all(map(_is_prediction, predictions)):
@@ -48,91 +94,61 @@ def read_predictions(path: Path) -> list[dict]:
 
 
 def _is_prediction(value: object) -> bool:
-    found = value.get('pred_instances') if isinstance(value, dict) else None
-    return (
-        isinstance(found, dict)
-        and {'img_id', 'img_path'} <= value.keys()
-        and all(isinstance(found.get(key), Tensor) for key in ('bboxes', 'scores', 'labels'))
-    )
+    found = value.get('pred_instances') if isinstance(value, dict) and {'img_id', 'img_path'} <= value.keys() else None
+    return isinstance(found, dict) and all(isinstance(found.get(k), Tensor) for k in ('bboxes', 'scores', 'labels'))
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
     """Bring predictions and ground truth into the form and order that mmdet's ``eval_map`` takes.
 
-    Args:
-        dataset: the data set that was tested.
-        predictions: from :func:`read_predictions`.
-
     Returns:
-        Detections, for each image a list of (n, 5) arrays by class; and annotations, for each image a dict.
+        Detections, for each picture a list of (n, 5) arrays by class; and annotations, for each picture a dict.
 
     Raises:
-        InputError: if the two are of different images.
+        InputError: if the two are of different pictures or classes, or of none.
     """
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    if [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
+    classes = len(dataset.metainfo['classes'])
+    advice = 'give the config, and the --cfg-options, that they were made with'
+    if not infos or [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
         raise InputError(
-            f'the predictions are of {len(predictions)} other pictures than the {len(infos)} of the data set: give the '
-            'config, and the --cfg-options, that they were made with'
+            f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set: {advice}'
         )
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
         instances = prediction['pred_instances']
         rows = np.column_stack([instances['bboxes'].numpy(), instances['scores'].numpy()])
         labels = instances['labels'].numpy()
-        detections.append([rows[labels == label] for label in range(len(dataset.metainfo['classes']))])
+        if labels.max(initial=0) >= classes:
+            raise InputError(f'the predictions have class {labels.max()}, the data set has {classes} classes: {advice}')
+        detections.append([rows[labels == label] for label in range(classes)])
         boxes = np.array([i['bbox'] for i in info['instances']], np.float32).reshape(-1, 4)
         kinds = np.array([i['bbox_label'] for i in info['instances']], int)
         ignored = np.array([i['ignore_flag'] for i in info['instances']], bool)
-        annotations.append(
-            dict(
-                bboxes=boxes[~ignored],
-                labels=kinds[~ignored],
-                bboxes_ignore=boxes[ignored],
-                labels_ignore=kinds[ignored],
-            )
-        )
+        easy = dict(bboxes=boxes[~ignored], labels=kinds[~ignored])
+        annotations.append(dict(easy, bboxes_ignore=boxes[ignored], labels_ignore=kinds[ignored]))
     return detections, annotations
 
 
 def ap_by_class(
     classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str, iou_thr: float = 0.5
 ) -> pd.DataFrame:
-    """Average precision by class, by the rule of mmdet's ``VOCMetric``.
-
-    Args:
-        classes: names of the classes.
-        detections: as :func:`match` returns them.
-        annotations: as :func:`match` returns them.
-        eval_mode: ``'11points'`` or ``'area'``.
-        iou_thr: overlap from which a detection counts as right.
+    """Average precision by class, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
     Returns:
-        Columns class, objects, detections, recall, ap; a class without objects has no AP. The last row is the mean over
-        the classes that have objects.
+        Columns class, objects, detections, recall, ap; a class without objects has neither recall nor AP (NaN). The last row
+        is the mean over the classes that have objects.
     """
-    _, results = eval_map(
-        detections,
-        annotations,
-        iou_thr=iou_thr,
-        dataset=classes,
-        logger='silent',
-        eval_mode=eval_mode,
-        use_legacy_coordinate=True,
-    )
-    rows = [
-        dict(
-            {'class': name},
-            objects=int(result['num_gts']),
-            detections=int(result['num_dets']),
-            recall=float(result['recall'][-1]) if len(result['recall']) else 0.0,
-            ap=float(result['ap']) if result['num_gts'] else float('nan'),
-        )
-        for name, result in zip(classes, results, strict=True)
-    ]
-    table = pd.DataFrame(rows)
-    mean = dict({'class': 'mean'}, objects=table.objects.sum(), detections=table.detections.sum(), ap=table.ap.mean())
-    return pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+    options = dict(iou_thr=iou_thr, eval_mode=eval_mode, use_legacy_coordinate=True)
+    _, results = eval_map(detections, annotations, dataset=classes, logger='silent', **options)
+    rows = []
+    for name, result in zip(classes, results, strict=True):
+        objects, recalls = int(result['num_gts']), result['recall']
+        recall, ap = (float(recalls[-1]) if len(recalls) else 0.0, float(result['ap'])) if objects else (np.nan, np.nan)
+        rows.append((name, objects, int(result['num_dets']), recall, ap))
+    table = pd.DataFrame(rows, columns=['class', 'objects', 'detections', 'recall', 'ap'])
+    table.loc[len(table)] = ('mean', table.objects.sum(), table.detections.sum(), np.nan, table.ap.mean())
+    return table
 
 
 def read_log(work_dir: Path) -> pd.DataFrame:
@@ -152,28 +168,23 @@ def read_log(work_dir: Path) -> pd.DataFrame:
 
 
 def plot_curves(log: pd.DataFrame, path: Path) -> None:
-    """Plot the training loss and each validation metric against epochs.
-
-    Args:
-        log: from :func:`read_log`.
-        path: picture to write.
-    """
+    """Plot the training loss and each validation metric against epochs, or iterations where the log has no epochs."""
     train = log[log.loss.notna()].drop_duplicates('iter', keep='last').sort_values('iter')
-    per_epoch = train.groupby('epoch').iter.max().diff().median()
-    per_epoch = per_epoch if per_epoch > 0 else train.iter.max()
-    metrics = [
-        c for c in log if c.startswith(('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')) and log[c].notna().any()
-    ]
+    unit, steps = 'iteration', 1
+    if 'epoch' in train:
+        per_epoch = train.groupby('epoch').iter.max().diff().median()
+        unit, steps = 'epoch', per_epoch if per_epoch > 0 else train.iter.max()
+    metrics = [c for c in log.dropna(axis=1, how='all') if c.startswith(PLOTTED)]
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout='constrained')
     for name in ('loss', 'loss_cls', 'loss_bbox'):
         if name in train:
-            left.plot(train.iter / per_epoch, train[name], label=name)
-    left.set(xlabel='epoch', ylabel='training loss', ylim=(0, None))
+            left.plot(train.iter / steps, train[name], label=name)
+    left.set(xlabel=unit, ylabel='training loss', ylim=(0, None))
     left.legend()
     for name in metrics:
         values = log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
         right.plot(values.step, values[name], marker='o', label=name)
-    right.set(xlabel='epoch', ylabel='validation', ylim=(0, None))
+    right.set(xlabel=unit, ylabel='validation', ylim=(0, None))
     if metrics:
         right.legend()
     for axis in (left, right):
@@ -185,45 +196,52 @@ def plot_curves(log: pd.DataFrame, path: Path) -> None:
 def draw_detections(
     dataset: BaseDataset, predictions: list[dict], detections: list, annotations: list, path: Path, count: int = 12
 ) -> None:
-    """Draw the best and the worst pictures, ground truth on the left and detections on the right, on one sheet.
+    """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
-    Args:
-        dataset: the data set that was tested.
-        predictions: from :func:`read_predictions`.
-        detections: as :func:`match` returns them.
-        annotations: as :func:`match` returns them.
-        path: picture to write.
-        count: how many pictures; the first half has the highest AP of a single picture, the second the lowest.
+    The first half has the highest AP of a single picture, the second the lowest. Pictures without objects are drawn only if
+    none has any, those with the highest scores first. ``detections`` and ``annotations`` are as :func:`match` returns them.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if a picture cannot be read or the sheet cannot be written.
     """
-    drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
-    quality = [
-        eval_map([d], [a], iou_thr=0.5, logger='silent', eval_mode='area', use_legacy_coordinate=True, nproc=1)[0]
-        if len(a['labels'])
-        else np.nan
-        for d, a in zip(drawn, annotations, strict=True)
-    ]
-    order = [i for i in np.argsort(quality)[::-1] if not np.isnan(quality[i])]
-    chosen = order[: count // 2] + order[count // 2 :][-(count // 2) :]
+    order = _rank(detections, annotations)
+    rest = order[count // 2 :]
     visualizer = DetLocalVisualizer(name='report')
     visualizer.dataset_meta = dataset.metainfo
     tiles = []
-    for i in chosen:
-        image = cv2.cvtColor(cv2.imread(predictions[i]['img_path']), cv2.COLOR_BGR2RGB)
+    for i in order[: count // 2] + rest[max(0, len(rest) - count // 2) :]:
+        if (image := cv2.imread(source := dataset.get_data_info(i)['img_path'])) is None:
+            raise InputError(f'picture {source} cannot be read: replace it, or take its id out of the list')
+        found = {key: predictions[i]['pred_instances'][key] for key in ('bboxes', 'scores', 'labels')}
         sample = DetDataSample(
             gt_instances=InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels']),
-            pred_instances=InstanceData(**predictions[i]['pred_instances']),
+            pred_instances=InstanceData(**found),
         )
-        visualizer.add_datasample('', image, sample, draw_gt=True, pred_score_thr=DRAWN_SCORE)
-        picture = cv2.cvtColor(visualizer.get_image(), cv2.COLOR_RGB2BGR)
-        tile = np.full((300, 600, 3), 255, np.uint8)
-        scale = min(600 / picture.shape[1], 300 / picture.shape[0])
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        tile[: picture.shape[0], : picture.shape[1]] = picture
-        tiles.append(tile)
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        visualizer.add_datasample('', rgb, sample, draw_gt=True, pred_score_thr=DRAWN_SCORE)
+        tiles.append(_tile(cv2.cvtColor(visualizer.get_image(), cv2.COLOR_RGB2BGR)))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
     rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
     if not cv2.imwrite(str(path), np.vstack(rows)):
         raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir')
+
+
+def _rank(detections: list, annotations: list) -> list[int]:
+    """Order pictures with objects by the AP of each, or if none has any, all pictures by their highest score."""
+    drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
+    options = dict(iou_thr=0.5, logger='silent', eval_mode='area', use_legacy_coordinate=True, nproc=1)
+    quality = {
+        i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i, a in enumerate(annotations) if len(a['labels'])
+    }
+    quality = quality or {i: np.vstack(image)[:, 4].max(initial=0) for i, image in enumerate(detections)}
+    return sorted(quality, key=quality.get, reverse=True)
+
+
+def _tile(picture: np.ndarray) -> np.ndarray:
+    """Fit a picture into a white rectangle."""
+    width, height = TILE
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tile = np.full((height, width, 3), 255, np.uint8)
+    tile[: picture.shape[0], : picture.shape[1]] = picture
+    return tile

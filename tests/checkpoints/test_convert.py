@@ -57,9 +57,9 @@ def test_what_does_not_match_is_named(theirs):
     key = 'features.stage2.unit3.s_conv.weight'
     ours = 'backbone.stages.1.2.side.conv.conv.weight'
     for state, message in [
-        ({**good, key: torch.zeros(8, 8, 5, 5)}, f'{ours} is (8, 8, 5, 5), expected (8, 8, 3, 3)'),
-        ({k: v for k, v in good.items() if k != key}, f'{ours} is missing, expected (8, 8, 3, 3)'),
-        ({**good, 'extra.weight': torch.zeros(2)}, 'extra.weight is (2,), expected no such tensor'),
+        ({**good, key: torch.zeros(8, 8, 5, 5)}, f'{ours} is (8, 8, 5, 5) instead of (8, 8, 3, 3)'),
+        ({k: v for k, v in good.items() if k != key}, f'missing {ours}'),
+        ({**good, 'extra.weight': torch.zeros(2)}, 'unexpected extra.weight'),
         ({**good, 'features.stage2.unit3.se.weight': torch.zeros(2)}, 'se (unknown)'),
         (nn.Conv2d(3, 4, 1).state_dict(), 'of no network that is known here: its first keys are weight, bias'),
         ({}, 'no state dict'),
@@ -73,7 +73,7 @@ def test_a_variant_between_the_published_ones_is_none_of_them(theirs):
     """Its widths are those of 228-12x1 but for the side path."""
     state = theirs('228-12x1-g3').state_dict()
     wide = {k: torch.zeros([16 if n == 12 else n for n in v.shape]) if '.s_' in k else v for k, v in state.items()}
-    with pytest.raises(InputError, match=r'from MENet 228-12x1-g3, the nearest, \d+ tensors differ'):
+    with pytest.raises(InputError, match=r'compared with MENet 228-12x1-g3, the nearest, .* [1-9]\d* differ'):
         convert(wide)
 
 

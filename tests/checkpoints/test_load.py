@@ -1,9 +1,11 @@
 """Files of unknown origin: what is loaded, and that nothing in them runs."""
 
+import io
 import os
 import pickle
+import tarfile
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,12 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
-from mmengine.runner.checkpoint import get_torch_safe_globals, load_from_local
+from mmengine.runner.checkpoint import load_from_local
 from safetensors.torch import save_file
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.checkpoints import read_checkpoint, tensors_only, use_tensors_only, write_checkpoint
+from menet_mm.checkpoints import load, read_checkpoint, tensors_only, use_tensors_only, write_checkpoint
 
 
 class Malicious:
@@ -47,16 +49,6 @@ def test_a_malicious_pickle_creates_nothing(malicious):
     assert created.exists()  # so the file above was a real threat
 
 
-def test_getattr_reaches_nothing_but_mmengines_history(tmp_path):
-    class Reach:
-        def __reduce__(self):
-            return getattr, (HistoryBuffer, '__init__')
-
-    torch.save(dict(x=Reach()), tmp_path / 'reach.pth')
-    with pytest.raises(InputError, match='more than tensors'):
-        read_checkpoint(tmp_path / 'reach.pth')
-
-
 def test_mmengine_reads_no_less_carefully(malicious):
     """By itself it falls back to unpickling everything; behind other schemes than files and http as well."""
     path, created = malicious
@@ -70,23 +62,97 @@ def test_mmengine_reads_no_less_carefully(malicious):
     assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
 
 
-def test_a_dtype_that_takes_bytes_for_objects_is_refused(tmp_path):
-    """mmengine's own list lets it through: an array whose elements are addresses from the file."""
+def crafted(path: Path, program: bytes) -> Path:
+    """A file of torch.save whose pickle is a dict with the result of this program."""
+    torch.save({}, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in parts.items():
+            archive.writestr(name, b'\x80\x02}U\x01x%ss.' % program if name.endswith('data.pkl') else content)
+    return path
 
-    class Objects:
-        def __reduce__(self):
-            return np.dtype, ('O8', False, True)
 
-    class Crafted:
-        def __reduce__(self):
-            return np.dtype, ('i8', False, True), (3, '<', (Objects(), (1,)), None, None, 8, 8, 0)
+DTYPE = b'cnumpy\ndtype\n(U\x02%sI00\nI01\ntR'
+ARRAY = b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR'
+HISTORY = b'cmmengine.logging.history_buffer\nHistoryBuffer\n'
+REBUILD = b'ctorch._utils\n_rebuild_tensor_v2\n'
 
-    path = tmp_path / 'crafted.pth'
-    torch.save(dict(x=Crafted()), path)
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        assert torch.load(path, weights_only=True)['x'].subdtype[0].kind == 'O'  # so it is a real threat
-    with pytest.raises(InputError, match=r'more than tensors and plain values \(numpy.dtype\)'):
+
+@pytest.mark.parametrize(
+    ('program', 'reason'),
+    [
+        (b'c__builtin__\ngetattr\n(' + HISTORY + b'U\x08__init__tR', 'builtins.getattr of __init__'),
+        (b'c__builtin__\neval\n(U\x011tR', 'builtins.eval'),
+        # An array of these would take bytes of the file for addresses of objects.
+        (DTYPE % b'O8', 'numpy.dtype of O8'),
+        (DTYPE % b'i8' + b'(I3\nU\x01<(' + DTYPE % b'i8' + b'(I1\nttNNI8\nI8\nI0\ntb', 'state of a Int64DType'),
+        (DTYPE % b'i8' + b'(I3\nU\x01<N(U\x01ft}I8\nI8\nI0\ntb', 'state of a Int64DType'),
+        (DTYPE % b'i8' + b'(I3\nU\x01<NNNI-1\nI-1\nI63\ntb', 'state of a Int64DType'),
+        (ARRAY + b'(I1\n(I1\ntU\x01OI00\nU\x0812345678tb', 'damaged .*__setstate__'),
+        (b'cnumpy.core.multiarray\nscalar\n(U\x01Oc_codecs\nencode\n(U\x0812345678tRtR', 'damaged .*OBJECT array'),
+        # The state of a class or function would change it for the whole process.
+        (HISTORY + b'N}U\x04mean' + REBUILD + b's\x86b', 'state of a type'),
+        (REBUILD + b'N}U\x0c__defaults__(I1\nts\x86b', 'state of a function'),
+        (b'ccollections\nOrderedDict\n)R}U\x0b__wrapped__' + REBUILD + b'sb', 'state of a OrderedDict'),
+    ],
+)
+def test_crafted_pickles_are_refused(tmp_path, program, reason):
+    path = crafted(tmp_path / 'crafted.pth', program)
+    with pytest.raises(InputError, match=reason):
         read_checkpoint(path)
+
+
+def test_a_history_brings_no_methods(tmp_path):
+    """mmengine takes them over for the whole process."""
+    program = HISTORY + b')\x81}(U\x12statistics_methods}U\x04mean' + REBUILD + b'sU\x0c_log_history]ub'
+    path = crafted(tmp_path / 'crafted.pth', program)
+    assert read_checkpoint(path)['x']._log_history == []
+    mean = HistoryBuffer([1], [1])._statistics_methods['mean']
+    assert mean is HistoryBuffer.mean
+    try:
+        read_checkpoint(path, trust=True)
+        assert HistoryBuffer._statistics_methods['mean'] is not mean  # so it was a real threat
+    finally:
+        HistoryBuffer._statistics_methods['mean'] = mean
+
+
+def test_other_formats_of_torch_are_refused(tmp_path):
+    """torch.load reads them without the unpickler that it is given."""
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / 'script.pth')
+    with tarfile.open(tmp_path / 'old.pth', 'w') as archive:
+        for name in ('storages', 'tensors', 'pickle'):
+            archive.addfile(tarfile.TarInfo(name))
+    for name, reason in [('script.pth', 'TorchScript'), ('old.pth', r'torch 0\.1')]:
+        with pytest.raises(InputError, match=f'more than tensors and plain values .*{reason}'):
+            read_checkpoint(tmp_path / name)
+
+
+class Nested(Malicious):
+    """The same inside the memory of a tensor, which torch by itself unpickles without any care."""
+
+    def __reduce__(self):
+        inner = io.BytesIO()
+        torch.save(Malicious(self.path), inner, _use_new_zipfile_serialization=False)
+        return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+
+def test_the_memory_of_a_tensor_is_read_as_carefully(tmp_path):
+    path, created = tmp_path / 'nested.pth', tmp_path / 'created'
+    torch.save(dict(x=Nested(created)), path)
+    with pytest.raises(InputError, match='more than tensors'):
+        read_checkpoint(path)
+    assert not created.exists()
+    torch.load(path, weights_only=False)
+    assert created.exists()  # so the file above was a real threat
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('menet.pth', bytes(1 << 20))
+    monkeypatch.setattr(load, 'MAX_UNPACKED_BYTES', 1 << 19)
+    with pytest.raises(InputError, match='unpacks to more than 524288 bytes'):
+        read_checkpoint(tmp_path / 'bomb.pth')
 
 
 def test_python_text_in_meta_is_dropped(tmp_path):
@@ -118,6 +184,18 @@ def test_trust_overrules_what_was_set_before(malicious, monkeypatch):
     assert CheckpointLoader._schemes == before
 
 
+@pytest.mark.parametrize('switch', ['TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'])
+def test_torchs_switches_change_nothing(malicious, monkeypatch, switch):
+    path, created = malicious
+    monkeypatch.setenv(switch, '1')
+    with pytest.raises(InputError, match='more than tensors'):
+        read_checkpoint(path)
+    assert not created.exists()
+    write_checkpoint(path, {'weight': torch.ones(2)}, {})
+    assert read_checkpoint(path)['state_dict']['weight'].tolist() == [1, 1]
+    assert os.environ[switch] == '1'
+
+
 def test_what_was_chosen_for_the_process_survives_a_block(malicious, monkeypatch):
     path, _ = malicious
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
@@ -135,12 +213,16 @@ def test_a_training_checkpoint_of_mmengine(tmp_path):
         state_dict=OrderedDict(weight=torch.ones(2)),
         message_hub=dict(log_scalars={'train/loss': history}, step=np.int64(3)),
         meta=dict(epoch=1, dataset_meta=dict(classes=('a', 'b'))),
-        optimizer=dict(state={0: dict(step=torch.tensor(1.0))}),
+        optimizer=dict(state={0: dict(step=torch.tensor(1.0))}, weight=nn.Parameter(torch.ones(2)), dtype=torch.half),
+        param_schedulers=[dict(milestones=Counter({8: 1}))],
     )
     torch.save(content, tmp_path / 'epoch_1.pth')
     loaded = read_checkpoint(tmp_path / 'epoch_1.pth')
     assert loaded['message_hub']['log_scalars']['train/loss'].mean() == 1.5
     assert loaded['meta'] == content['meta']
+    assert loaded['param_schedulers'] == content['param_schedulers']
+    assert loaded['optimizer']['weight'].tolist() == [1, 1]
+    assert loaded['optimizer']['dtype'] is torch.half
     assert type(loaded['message_hub']['log_scalars']['train/loss']._log_history) is np.ndarray
     assert loaded['message_hub']['step'] == 3
 
@@ -161,7 +243,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
         'truncated.pth': (good.read_bytes()[:700], 'is damaged or no checkpoint'),
         'old.pth.tar': (old.read_bytes()[:1500], 'is damaged or no checkpoint'),
         'empty.pth': (b'', 'is empty'),
-        'text.pth': (b'<html>not found</html>', 'is damaged or no checkpoint'),
+        'text.pth': (b'<html>not found</html>', 'is damaged or no checkpoint .it is no pickle'),
         'text.safetensors': (b'<html>not found</html>', 'is damaged or no checkpoint'),
         'empty.safetensors': (b'', 'is empty'),
     }

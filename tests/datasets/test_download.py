@@ -79,7 +79,7 @@ def test_unreachable_server_or_file_is_one_sentence(server, tmp_path):
     ]:
         with pytest.raises(InputError, match=f'cannot be fetched .*{advice}'):
             download(url, tmp_path / 'voc.tar', MD5)
-        assert not (tmp_path / 'voc.tar').exists()
+        assert not list(tmp_path.iterdir())
 
 
 def test_half_a_file_is_not_taken_for_the_whole(server, tmp_path):
@@ -102,10 +102,18 @@ def test_processes_that_fetch_the_same_file_do_not_meet(server, tmp_path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ['weights.pth', 'weights.pth.partial']
 
 
-def test_no_sum_is_made_where_none_is_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, '_md5', None)
-    (tmp_path / 'weights.pth').touch()
+def test_a_file_that_is_there_is_taken_without_asking(tmp_path):
+    (tmp_path / 'weights.pth').write_bytes(b'there already')
     download('http://127.0.0.1:9/weights.pth', tmp_path / 'weights.pth')
+    assert (tmp_path / 'weights.pth').read_bytes() == b'there already'
+
+
+def test_others_may_read_what_was_fetched(server, tmp_path):
+    """Weights may lie in a cache that several users share."""
+    (tmp_path / 'plain').touch()
+    for name, md5 in [('weights.pth', None), ('voc.tar', MD5)]:
+        download(f'{server}/{name}', tmp_path / name, md5)
+        assert (tmp_path / name).stat().st_mode == (tmp_path / 'plain').stat().st_mode
 
 
 def test_what_is_unpacked_already_is_not_fetched(tmp_path, monkeypatch, capsys):

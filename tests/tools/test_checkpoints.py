@@ -2,6 +2,9 @@
 
 import os
 import re
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,11 +29,26 @@ def menet108(tool, shared, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def convert(monkeypatch, capsys) -> Callable[..., str]:
+    """Run tools/convert_checkpoint.py in this process; returns what it says, an error among it."""
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *map(str, arguments)])
+        try:
+            runpy.run_path('tools/convert_checkpoint.py', run_name='__main__')
+        except SystemExit as error:
+            return str(error)
+        return capsys.readouterr().out
+
+    return call
+
+
 @pytest.mark.parametrize('ending', ['.pth', pytest.param('.safetensors', marks=pytest.mark.slow)])
-def test_authors_weights_give_the_reference_figures(tool, shared, menet108, metric, tmp_path, ending):
+def test_authors_weights_give_the_reference_figures(convert, tool, shared, menet108, metric, tmp_path, ending):
     """157 and 211 of the 250 pictures are right at top-1 and top-5, as many as with the authors' own code."""
     path = tmp_path / f'again{ending}'
-    tool('convert_checkpoint.py', menet108, path)  # our own layout is one of those it knows
+    convert(menet108, path)  # our own layout is one of those it knows
     dataset = 'test_dataloader.dataset'
     log = tool(
         'test.py',
@@ -69,22 +87,22 @@ class Malicious:
         return os.system, (f'touch {self.path}',)
 
 
-def commands(tool, checkpoint, shapes, tmp_path, kind):
-    """The tools that read a checkpoint, with a data set and pictures, so that loading is reached.
+def read_by_all(convert, tool, checkpoint, shapes, tmp_path, kind):
+    """What the tools say that read a checkpoint, with a data set and pictures, so that loading is reached.
 
     Only where they do more than read it in the same way are there others than the first.
     """
-    loaders = [f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')]
-    config = 'configs/ssd_menet228_shapes.py'
-    work_dir = ('--work-dir', tmp_path / 'work')
-    yield tool('convert_checkpoint.py', checkpoint, tmp_path / 'converted.pth', ok=False)
+    yield convert(checkpoint, tmp_path / 'converted.pth')
     if kind in ('truncated', 'empty'):
         return
-    yield tool('test.py', config, checkpoint, *work_dir, '--cfg-options', *loaders, ok=False)
+    loaders = [f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')]
+    options = ('--work-dir', tmp_path / 'work', '--cfg-options', *loaders)
+    config = 'configs/ssd_menet228_shapes.py'
+    yield tool('test.py', config, checkpoint, *options, ok=False).stdout
     if kind == 'malicious':
-        yield tool('train.py', config, '--resume', checkpoint, *work_dir, '--cfg-options', *loaders, ok=False)
-    pictures = shapes / 'VOC2007/JPEGImages'
-    yield tool('infer.py', pictures, '--config', config, '--weights', checkpoint, '--out', tmp_path / 'out', ok=False)
+        yield tool('train.py', config, '--resume', checkpoint, *options, ok=False).stdout
+    infer = ('--config', config, '--weights', checkpoint, '--out', tmp_path / 'out')
+    yield tool('infer.py', shapes / 'VOC2007/JPEGImages', *infer, ok=False).stdout
 
 
 def test_python_text_in_a_checkpoint_to_resume_does_not_run(tool, shapes, tmp_path):
@@ -130,7 +148,7 @@ def test_wrong_weights_to_start_from_are_refused(tool, shared, menet108, tmp_pat
 
 
 @pytest.mark.parametrize('kind', ['malicious', 'truncated', 'empty', 'foreign'])
-def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
+def test_unfit_files_are_refused_in_one_sentence(convert, tool, shapes, tmp_path, kind):
     path, created = tmp_path / 'x.pth', tmp_path / 'created'
     expected = {
         'malicious': 'holds more than tensors and plain values',
@@ -142,35 +160,35 @@ def test_unfit_files_are_refused_in_one_sentence(tool, shapes, tmp_path, kind):
     torch.save(dict(state_dict={'conv.weight': torch.zeros(4, 3, 1, 1)}, meta=meta), path)
     if kind in ('truncated', 'empty'):
         path.write_bytes(path.read_bytes()[: 600 if kind == 'truncated' else 0])
-    for result in commands(tool, path, shapes, tmp_path, kind):
-        assert 'Traceback' not in result.stdout, result.stdout
-        errors = [line for line in result.stdout.splitlines() if line.startswith('error')]
-        assert len(errors) == 1, result.stdout
-        assert re.match(rf'error: .*({expected})', errors[0]), result.stdout
+    for said in read_by_all(convert, tool, path, shapes, tmp_path, kind):
+        assert 'Traceback' not in said, said
+        errors = [line for line in said.splitlines() if line.startswith('error')]
+        assert len(errors) == 1, said
+        assert re.match(rf'error: .*({expected})', errors[0]), said
     assert not created.exists()
     assert not (tmp_path / 'converted.pth').exists()
     assert not (tmp_path / 'out').exists()
 
 
-def test_names_of_classes_survive(tool, menet108, tmp_path):
+def test_names_of_classes_survive(convert, menet108, tmp_path):
     state = read_checkpoint(menet108)['state_dict']
     state.update({'head.fc.weight': torch.zeros(2, 432), 'head.fc.bias': torch.zeros(2)})
     torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=['bolt', 'nut']))), tmp_path / 'mine.pth')
-    tool('convert_checkpoint.py', tmp_path / 'mine.pth', tmp_path / 'mine.safetensors')
+    convert(tmp_path / 'mine.pth', tmp_path / 'mine.safetensors')
     meta = read_checkpoint(tmp_path / 'mine.safetensors')['meta']
     assert meta['dataset_meta'] == dict(classes=['bolt', 'nut'])
     assert meta['layout'] == "menet_mm's"
 
 
-def test_a_wrong_sum_or_ending_is_refused(tool, shared, tmp_path):
+def test_a_wrong_sum_or_ending_is_refused(convert, shared, tmp_path):
     source, target = shared / AUTHORS, tmp_path / 'x.pth'
-    said = tool('convert_checkpoint.py', source, target, '--sha256', '0' * 64, ok=False).stdout
+    said = convert(source, target, '--sha256', '0' * 64)
     assert f'its SHA-256 is {SHA256}' in said
-    assert 'must end in .pth' in tool('convert_checkpoint.py', source, tmp_path / 'x.onnx', ok=False).stdout
+    assert 'must end in .pth' in convert(source, tmp_path / 'x.onnx')
     assert not list(tmp_path.iterdir())
 
 
-def test_an_address(tool, shared, tmp_path):
+def test_an_address(convert, shared, tmp_path):
     """Fetched from a server of one folder; a wrong address is one sentence, too."""
     import threading
     from functools import partial
@@ -180,9 +198,9 @@ def test_an_address(tool, shared, tmp_path):
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{server.server_port}/{Path(AUTHORS).name}'
-        tool('convert_checkpoint.py', url, tmp_path / 'x.safetensors')
+        convert(url, tmp_path / 'x.safetensors')
         assert read_checkpoint(tmp_path / 'x.safetensors')['meta']['source'] == url
-        said = tool('convert_checkpoint.py', f'{url}.zip', tmp_path / 'y.pth', ok=False).stdout
+        said = convert(f'{url}.zip', tmp_path / 'y.pth')
         assert 'error: ' in said
         assert 'cannot be fetched' in said
         assert 'Traceback' not in said

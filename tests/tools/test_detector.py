@@ -1,7 +1,6 @@
 """Train, resume, evaluate and report a detector through the command lines."""
 
 import csv
-import pickle
 from pathlib import Path
 
 import pytest
@@ -62,8 +61,7 @@ def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, 
     result = tool('test.py', *arguments, *options(shapes, 24))
     assert metric(result.stdout) == metric(log)
     assert len(list(tmp_path.glob('*/drawn/*.jpg'))) == 12
-    with out.open('rb') as file:
-        predictions = pickle.load(file)
+    predictions = torch.load(out, weights_only=True)
     assert len(predictions) == 12
     assert set(predictions[0]) >= {'img_id', 'img_path', 'pred_instances'}
 
