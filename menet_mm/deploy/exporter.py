@@ -24,13 +24,13 @@ from menet_mm.utils.config import find_config
 from menet_mm.utils.environment import library_versions
 from menet_mm.utils.files import atomic_files
 
-from .description import Description, Input, Nms, Step
+from .description import Description, Input, Nms
 from .forms import to_deploy
 from .functions import Logits, RawDetections, check_exportable, make_function
 from .pipeline import find_test_set, own_preprocess, preprocess_steps
 from .preprocess import preprocess
 from .runner import Runner
-from .runtimes import RUNTIMES, runtime_of
+from .runtimes import RUNTIMES, Runtime, runtime_of
 
 #: What an exported detector may differ from PyTorch: boxes in pixels, and scores. Of logits, see :class:`Runtime`.
 BOX_TOLERANCE, SCORE_TOLERANCE = 0.1, 1e-3
@@ -83,35 +83,19 @@ def export(
         InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
     """
     out = Path(out)
-    runtime = runtime_of(out)
-    if not images:
-        raise InputError('export needs at least one picture to compare on')
-    if int8 and not calibration:
-        raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
-    with quiet():
-        runtime.check(int8, dynamic_batch)
-    for other in RUNTIMES.values():
-        taken = out.with_suffix(other.suffix)
-        if other is not runtime and other.weights and other.weights == runtime.weights and taken.exists():
-            raise InputError(
-                f'the weights of {out.name} and {taken.name} would both be {out.stem}{other.weights}: choose another --out'
-            )
+    runtime = _check_request(out, images, int8, calibration, dynamic_batch)
     cfg, model, content = _load(config, checkpoint, trust_checkpoint)
-    steps, size = preprocess_steps(cfg)
+    size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
     with quiet():
         description = describe(
             cfg,
             reference,
-            steps,
-            size,
+            runtime,
             content,
-            runtime=runtime.name,
             precision='int8' if int8 else 'fp32',
             dynamic_batch=dynamic_batch,
-            outputs=runtime.output_names(form.outputs),
-            input_name=runtime.input_name,
             checkpoint_sha256=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
         )
     with atomic_files(out.parent) as folder:
@@ -130,6 +114,28 @@ def export(
     return found
 
 
+def _check_request(
+    out: Path,
+    images: Sequence[np.ndarray],
+    int8: bool,
+    calibration: Sequence[np.ndarray],
+    dynamic_batch: bool,
+) -> Runtime:
+    """Check what :func:`export` is asked for before anything is loaded, and tell the runtime."""
+    runtime = runtime_of(out)
+    if not images:
+        raise InputError('export needs at least one picture to compare on')
+    if int8 and not calibration:
+        raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
+    with quiet():
+        runtime.check(int8, dynamic_batch)
+    for other in RUNTIMES.values():
+        if other is not runtime and runtime.weights == other.weights and out.with_suffix(other.suffix).exists():
+            names = f'{out.name} and {out.stem}{other.suffix}'
+            raise InputError(f'the weights of {names} would both be {out.stem}{other.weights}: choose another --out')
+    return runtime
+
+
 def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.Module, dict]:
     """Read a config and build its model with the weights of a checkpoint."""
     cfg = Config.fromfile(find_config(config))
@@ -146,24 +152,18 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
 
 
 def describe(
-    cfg: Config,
-    function: Logits | RawDetections,
-    steps: list[Step],
-    size: tuple[int, int],
-    content: dict,
-    input_name: str,
-    **settings: object,
+    cfg: Config, function: Logits | RawDetections, runtime: Runtime, content: dict, **settings: object
 ) -> Description:
     """Collect what a caller of the exported model needs besides the file.
 
     Args:
         cfg: the config.
-        function: of the model.
-        steps: of :func:`preprocess_steps`, and so is size.
+        function: of its model.
+        runtime: that will run it.
         content: of the checkpoint.
-        input_name: name of the input in the file.
         settings: the other fields of :class:`Description`.
     """
+    steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
     # The libraries' names for exchanging the first and the last channel.
     rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
@@ -184,8 +184,9 @@ def describe(
         )
     return Description(
         task='detection' if nms else 'classification',
+        runtime=runtime.name,
         input=Input(
-            name=input_name,
+            name=runtime.input_name,
             shape=[1, 3, *size],
             channel_order='RGB' if rgb else 'BGR',
             mean=list(preprocessor.get('mean') or [0.0] * 3),
@@ -193,9 +194,10 @@ def describe(
         ),
         preprocess=steps,
         classes=list(classes),
+        outputs=runtime.output_names(function.outputs),
         nms=nms,
         config=Path(cfg.filename).name,
-        versions=dict(menet_mm=__version__, **library_versions(('torch', settings['runtime'], 'onnx', 'pnnx', 'nncf'))),
+        versions=dict(menet_mm=__version__, **library_versions(('torch', runtime.name, 'onnx', 'pnnx', 'nncf'))),
         **settings,
     )
 

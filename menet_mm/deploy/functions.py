@@ -62,17 +62,10 @@ class RawDetections(nn.Module):
         half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
         height, width = self.size
         low, high = centre - half, centre + half
-        boxes = torch.stack(
-            [
-                low[..., 0].clamp(0, width),
-                low[..., 1].clamp(0, height),
-                high[..., 0].clamp(0, width),
-                high[..., 1].clamp(0, height),
-            ],
-            dim=-1,
-        )
+        x1, x2 = (side[..., 0].clamp(0, width) for side in (low, high))
+        y1, y2 = (side[..., 1].clamp(0, height) for side in (low, high))
         # The last class is the background.
-        return boxes, scores.softmax(-1)[..., :-1]
+        return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]
 
 
 def check_exportable(model: nn.Module) -> None:

@@ -17,15 +17,16 @@ from menet_mm.errors import InputError
 
 from .description import Step
 
-_RESIZE = dict(scale=None, backend=('cv2', 'pillow'), interpolation=('bilinear',))
-#: The steps that change pictures, with their settings that can be described, and the values of these; None is any.
+_RESIZE = dict(type=None, _scope_=None, scale=None, backend=('cv2', 'pillow'), interpolation=('bilinear',))
+#: The steps that can be described, and the settings of theirs that can, with the values of these; None is any.
 STEPS = dict(
     ResizeEdge=dict(_RESIZE, edge=None),
     Resize=dict(_RESIZE, keep_ratio=(False,), clip_object_border=None),
-    CenterCrop=dict(crop_size=None, auto_pad=(False,), clip_object_border=None),
+    CenterCrop=dict(type=None, _scope_=None, crop_size=None, auto_pad=(False,), clip_object_border=None),
+    LoadImageFromFile=dict(type=None, _scope_=None, backend_args=None),
 )
-#: Reading and packing, with their settings likewise; of these without a dict, no setting changes pixels.
-OTHERS = dict(LoadImageFromFile=dict(backend_args=None), LoadAnnotations=None, PackInputs=None, PackDetInputs=None)
+#: Steps that leave the pixels alone.
+OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')
 
 
 def find_test_set(cfg: Config) -> dict:
@@ -54,10 +55,8 @@ def preprocess_steps(cfg: Config) -> tuple[list[Step], tuple[int, int]]:
     steps = [read for step in find_test_set(cfg).pipeline if (read := _read_step(step))]
     size = None
     for step in steps:
-        if size or step.type == 'Resize':
-            size = step.size(*(size or (0, 0)))
-        elif step.type == 'CenterCrop':
-            size = tuple(step.crop_size)
+        if size or step.type != 'ResizeEdge':
+            size = step.result(*(size or step.size))
     if size is None:
         raise InputError(
             'the test pipeline gives no fixed size: add CenterCrop or Resize to it, '
@@ -77,30 +76,28 @@ def _kind(step: dict) -> str:
 def _read_step(step: dict) -> Step | None:
     """Turn a step's config into ours, or None if it leaves the pixels alone."""
     kind = _kind(step)
-    if kind not in STEPS | OTHERS:
-        raise InputError(f'the test pipeline has {kind}: export knows {", ".join(STEPS)}')
-    known = (STEPS | OTHERS)[kind]
-    for name, value in step.items() if known is not None else ():
-        if name not in ('type', '_scope_') and (name not in known or value not in (known[name] or (value,))):
-            raise InputError(f'{kind} of the test pipeline has {name}={value!r}: export cannot do that')
     if kind in OTHERS:
         return None
-    name = 'crop_size' if kind == 'CenterCrop' else 'scale'
-    value = step.get(name)
-    settings = {name: (value, value) if isinstance(value, int) and kind != 'ResizeEdge' else value}
-    if kind != 'CenterCrop':
-        settings |= dict(backend=step.get('backend', 'cv2'))
-    if kind == 'ResizeEdge':
-        settings |= dict(edge=step.get('edge', 'short'))
+    if kind not in STEPS:
+        raise InputError(f'the test pipeline has {kind}: export knows {", ".join(STEPS)}')
+    for name, value in step.items():
+        if name not in STEPS[kind] or value not in (STEPS[kind][name] or (value,)):
+            raise InputError(f'{kind} of the test pipeline has {name}={value!r}: export cannot do that')
+    if kind == 'LoadImageFromFile':
+        return None
+    size = step.get('crop_size' if kind == 'CenterCrop' else 'scale')
+    if isinstance(size, int):
+        size = (size,) if kind == 'ResizeEdge' else (size, size)
+    edge = step.get('edge', 'short') if kind == 'ResizeEdge' else None
     try:
-        return Step(kind, **settings)
+        return Step(kind, size, edge, None if kind == 'CenterCrop' else step.get('backend', 'cv2'))
     except ValueError as error:
-        raise InputError(f'{error} in the test pipeline: it is {dict(step)}') from None
+        raise InputError(f'the test pipeline has {dict(step)}, but the {error}') from None
 
 
 def own_preprocess(cfg: Config, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
-    """Make a function from a picture to the model's input (1, 3, h, w) as the config's pipeline and the model make it."""
-    # Annotations are of no concern here.
+    """Make a function from a picture to the model's input (1, 3, h, w), as the config's pipeline and the model make it."""
+    # There are no annotations to load.
     pipeline = Compose([step for step in find_test_set(cfg).pipeline if _kind(step) != 'LoadAnnotations'])
 
     def prepare(image: np.ndarray) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -12,21 +11,9 @@ from menet_mm.errors import InputError
 
 from .description import Description, Nms
 
-
-class Detections(TypedDict):
-    """What a detector found in one picture, best first: ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the picture,
-    ``scores`` (n,) in 0..1, and ``labels`` (n,), indices into the classes.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-
-
-class Scores(TypedDict):
-    """What a classifier says of one picture: ``scores`` (C,), which sum to 1, in the order of the classes."""
-
-    scores: np.ndarray
+#: Results of one picture. Of a detector, best first: ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the picture, ``scores``
+#: (n,) in 0..1, and ``labels`` (n,), indices into the classes. Of a classifier: ``scores`` (C,), which sum to 1.
+Result = dict[str, np.ndarray]
 
 
 def postprocess(
@@ -34,17 +21,17 @@ def postprocess(
     sizes: Sequence[tuple[int, int]],
     description: Description,
     score_thr: float | None = None,
-) -> list[Detections] | list[Scores]:
-    """Turn the network's outputs into results; the arguments are those of :meth:`Runner.postprocess`.
+) -> list[Result]:
+    """Turn a network's outputs into results, see :meth:`Runner.postprocess`.
 
     Raises:
         InputError: if the outputs do not fit the description.
     """
-    count, nms = len(description.classes), description.nms
-    if (count and outputs[-1].shape[-1] != count) or (nms and outputs[-1].shape[1] != sum(nms.anchors)):
-        raise InputError(f'the model gives {outputs[-1].shape}, which its description does not fit: export it again')
+    count, nms, shape = len(description.classes), description.nms, outputs[-1].shape
+    if count not in (0, shape[-1]) or (nms and sum(nms.anchors) != shape[1]):
+        raise InputError(f'the description does not fit what the model gives, {shape}: export it again')
     if nms is None:
-        return [Scores(scores=_softmax(logits)) for logits in outputs[0]]
+        return [dict(scores=_softmax(logits)) for logits in outputs[0]]
     height, width = description.size
     return [
         _suppress(boxes * np.float32([w / width, h / height] * 2), scores, nms, score_thr)
@@ -57,7 +44,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum()
 
 
-def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float | None) -> Detections:
+def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float | None) -> Result:
     """Keep the best boxes of each level, and of those that overlap the best of each class, as MMDetection's heads do.
 
     Args:
@@ -85,4 +72,4 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float 
         kept = np.asarray(kept, int)
         kept = kept[np.argsort(-values[kept], kind='stable')][: nms.max_per_image]
         found, values, label = found[kept], values[kept], label[kept]
-    return Detections(boxes=found, scores=values, labels=label)
+    return dict(boxes=found, scores=values, labels=label)

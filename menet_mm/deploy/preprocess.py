@@ -22,7 +22,7 @@ def preprocess(image: np.ndarray, description: Description) -> np.ndarray:
         (3, h, w), 32-bit floats.
 
     Raises:
-        InputError: if it is no such picture, or too small for a crop.
+        InputError: if it is no such picture, or too small for a step.
     """
     array = isinstance(image, np.ndarray)
     if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -30,31 +30,25 @@ def preprocess(image: np.ndarray, description: Description) -> np.ndarray:
             'a picture must be an array (height, width, 3) of 8 bit, as cv2.imread returns it, '
             f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
         )
-    given = image.shape[:2]
+    resized = image
     for step in description.preprocess:
-        image = apply(step, image)
-    if image.shape[:2] != description.size:
-        (height, width), (h, w) = given, description.size
+        resized = _apply(step, resized)
+    if resized.shape[:2] != description.size:
+        (height, width), (h, w) = image.shape[:2], description.size
         raise InputError(f'a picture of {width} x {height} is too small: the model crops {w} x {h} from it')
     spec = description.input
     if spec.channel_order == 'RGB':
-        image = image[..., ::-1]
-    normal = (image.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+        resized = resized[..., ::-1]
+    normal = (resized.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
 
 
-def apply(step: Step, image: np.ndarray) -> np.ndarray:
-    """Carry out one step, as MMCV and MMPretrain do.
-
-    Raises:
-        InputError: if nothing of the picture would be left.
-    """
+def _apply(step: Step, image: np.ndarray) -> np.ndarray:
+    """Carry out a step to the same pixels as MMCV and MMPretrain."""
     height, width = image.shape[:2]
-    size = step.size(width, height)
-    if min(size) == 0:
-        raise InputError(f'a picture of {width} x {height} is too narrow for {step.type} to {step.scale}')
-    if size == (width, height):
-        return image
+    size = step.result(width, height)
+    if size == (width, height) or 0 in size:
+        return image  # a picture too narrow for its edge is refused for its size
     if step.type == 'CenterCrop':
         left, top = round((width - size[0]) / 2), round((height - size[1]) / 2)
         return image[top : top + size[1], left : left + size[0]]

@@ -10,7 +10,7 @@ import numpy as np
 from menet_mm.errors import InputError
 
 from .description import Description
-from .postprocess import Detections, Scores, postprocess
+from .postprocess import Result, postprocess
 from .preprocess import preprocess
 from .runtimes import runtime_of
 
@@ -18,8 +18,7 @@ from .runtimes import runtime_of
 class Runner:
     """Run an exported model: pictures in, detections or class scores out.
 
-    Needs NumPy, OpenCV, Pillow and the model's runtime; neither torch nor an MM library. Several threads may call one runner
-    at once.
+    Needs NumPy, OpenCV, Pillow and the model's runtime; neither torch nor an MM library. Several threads may call one runner.
 
     Args:
         path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. Its description (its name
@@ -28,7 +27,7 @@ class Runner:
         precision: ``'fp32'``, or ``'bf16'`` on OpenVINO where the processor has it; int8 is a property of the file.
 
     Attributes:
-        description: content of the ``.json``.
+        description: content of the ``.json``, a :class:`Description`.
         classes: names of the classes.
 
     Raises:
@@ -51,17 +50,13 @@ class Runner:
         self._network = runtime.load(self.path, *given, int8=self.description.precision == 'int8')
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """Bring a picture into the model's form, see :func:`menet_mm.deploy.preprocess.preprocess`."""
+        """(H, W, 3), 8 bit, blue first -> (3, h, w), see :func:`menet_mm.deploy.preprocess.preprocess`."""
         return preprocess(image, self.description)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run the network alone.
+        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> its outputs.
 
-        Args:
-            batch: (N, 3, h, w) from :meth:`preprocess`.
-
-        Returns:
-            Its outputs: logits (N, C), or boxes (N, A, 4) in pixels of the input and scores (N, A, C) of all anchors.
+        These are logits (N, C), or boxes (N, A, 4) in pixels of the input and scores (N, A, C) of all anchors.
         """
         if self.description.dynamic_batch or len(batch) == 1:
             return self._network(batch)
@@ -70,27 +65,24 @@ class Runner:
 
     def postprocess(
         self, outputs: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], score_thr: float | None = None
-    ) -> list[Detections] | list[Scores]:
+    ) -> list[Result]:
         """Turn the network's outputs into results.
 
         Args:
             outputs: of :meth:`infer`.
             sizes: (height, width) of each picture.
             score_thr: leave out detections of no more than this; the description's ``nms.score_threshold`` if left out.
+
+        Raises:
+            InputError: if the outputs do not fit the description.
         """
         return postprocess(outputs, sizes, self.description, score_thr)
 
-    def __call__(
-        self, images: np.ndarray | Sequence[np.ndarray], score_thr: float | None = None
-    ) -> list[Detections] | list[Scores]:
-        """Run pictures through the model, all in one batch if it was exported with ``--dynamic-batch``.
-
-        Args:
-            images: one picture or several, each (H, W, 3), 8 bit, blue first.
-            score_thr: as of :meth:`postprocess`.
+    def __call__(self, images: np.ndarray | Sequence[np.ndarray], score_thr: float | None = None) -> list[Result]:
+        """Run one picture or several, each (H, W, 3), 8 bit, blue first; all in one batch if exported with ``--dynamic-batch``.
 
         Returns:
-            For each picture :class:`Detections` or :class:`Scores`.
+            For each picture ``boxes`` (n, 4), ``scores`` and ``labels``, or ``scores`` (C,), see :data:`Result`.
 
         Raises:
             InputError: if one is no such picture.

@@ -77,25 +77,17 @@ class Runtime:
                 raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`") from None
 
     def write(self, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
-        """Write a function of one tensor, as 32-bit floats.
+        """Write a function of one tensor (N, 3, h, w), as 32-bit floats, for inputs of the example's size.
 
-        Args:
-            function: such as :func:`make_function` returns; its ``outputs`` name the results, ``output`` if it has none.
-            example: an input of the size that the model will take.
-            path: file with the runtime's ending.
-            dynamic_batch: let the first dimension vary.
+        Its ``outputs`` name the results, ``output`` if it has none. With ``dynamic_batch`` N may vary.
         """
         self._module.write(function, example, path, dynamic_batch, self.input_name)
 
     def quantize(self, path: Path, batches: Sequence[np.ndarray]) -> None:
-        """Quantize a written model to 8 bit, in place, with the runtime's own tool.
+        """Quantize a written model to 8 bit, in place, with the runtime's own tool, calibrated on inputs.
 
         Weights get 7 of the 8 bits: processors without VNNI add pairs of products in 16 bits, which would overflow
         (`ONNX Runtime's note <https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html>`_).
-
-        Args:
-            path: the model.
-            batches: inputs to calibrate on.
         """
         self._module.quantize(path, batches)
 
@@ -114,8 +106,7 @@ class Runtime:
             path: the model.
             input_name: name of its input.
             outputs: names of its outputs; all by default.
-            threads: the runtime's default, usually one a core, if left out.
-            precision: one of ``precisions``.
+            threads: as of :class:`menet_mm.deploy.Runner`, and so is precision.
             int8: whether the file is quantized.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +40,11 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     name = onnx.load(path).graph.input[0].name
+    inputs = ({name: batch} for batch in batches)
 
     class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches: Iterator[dict] = iter([{name: batch} for batch in batches])
-
         def get_next(self) -> dict | None:
-            return next(self.batches, None)
+            return next(inputs, None)
 
     quantized = path.with_name(f'int8-{path.name}')
     quantize_static(str(path), str(quantized), Reader(), per_channel=True, reduce_range=True)
