@@ -32,6 +32,10 @@ Limit = Annotated[int, _number(-1, inf, int)]
 Texts = Annotated[Sequence[str], _list(lambda value: isinstance(value, str))]
 
 
+def _is_shape(value: object) -> bool:
+    return _list(_side, 4)(value) and value[1] == 3
+
+
 class _Checked:
     """A dataclass whose fields must be as their types say: classes, literals, or what a rule in Annotated allows."""
 
@@ -51,7 +55,7 @@ class Input(_Checked):
     """The network's input: name, shape (N, 3, h, w), and how 8-bit pixels become numbers."""
 
     name: str
-    shape: Annotated[Sequence[int], _list(_side, 4)]
+    shape: Annotated[Sequence[int], _is_shape]
     channel_order: Literal['RGB', 'BGR']
     mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), 3)]
     std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), 3)]

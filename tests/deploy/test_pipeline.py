@@ -57,13 +57,22 @@ def assert_prepared_as_in_training(cfg: Config, tmp_path, *shapes: tuple[int, in
 
 EDGES = [
     [dict(type='ResizeEdge', scale=48, edge=edge, backend=backend), dict(type='CenterCrop', crop_size=crop)]
-    for edge, crop in [('short', 40), ('short', (44, 30)), ('long', (20, 25)), ('width', (48, 30)), ('height', (30, 48))]
+    for edge, crop in [
+        ('short', 40),
+        ('short', (44, 30)),
+        ('long', (20, 25)),
+        ('width', (48, 30)),
+        ('height', (30, 48)),
+    ]
     for backend in ('cv2', 'pillow')
 ]
 STEPS = [
     *EDGES,
     [dict(type='ResizeEdge', scale=48), dict(type='CenterCrop', crop_size=40)],
-    [dict(type='mmpretrain.ResizeEdge', scale=48, interpolation='bilinear'), dict(type='CenterCrop', crop_size=(40, 33))],
+    [
+        dict(type='mmpretrain.ResizeEdge', scale=48, interpolation='bilinear'),
+        dict(type='CenterCrop', crop_size=(40, 33)),
+    ],
     [dict(type='CenterCrop', crop_size=(32, 24))],
     [dict(type='CenterCrop', crop_size=(21, 36), auto_pad=False)],
     [dict(type='Resize', scale=(50, 34), keep_ratio=False)],
@@ -71,7 +80,11 @@ STEPS = [
     [dict(type='Resize', scale=33)],
     [dict(type='Resize', scale=(50, 34)), dict(type='CenterCrop', crop_size=(40, 60))],
     [dict(type='CenterCrop', crop_size=(32, 24)), dict(type='ResizeEdge', scale=48, edge='long')],
-    [dict(type='CenterCrop', crop_size=(32, 24)), dict(type='Resize', scale=(20, 41)), dict(type='Resize', scale=(7, 9))],
+    [
+        dict(type='CenterCrop', crop_size=(32, 24)),
+        dict(type='Resize', scale=(20, 41)),
+        dict(type='Resize', scale=(7, 9)),
+    ],
 ]
 
 
@@ -110,11 +123,23 @@ def test_classifiers_and_normalization(tmp_path, preprocessor):
     [
         ([], 'the test pipeline gives no fixed size: add CenterCrop or Resize to it, such as'),
         ([dict(type='ResizeEdge', scale=256)], 'the test pipeline gives no fixed size: add CenterCrop or Resize'),
-        ([dict(type='Resize', scale=(9, 9), keep_ratio=True)], 'Resize of the test pipeline has keep_ratio=True: export'),
+        (
+            [dict(type='Resize', scale=(9, 9), keep_ratio=True)],
+            'Resize of the test pipeline has keep_ratio=True: export',
+        ),
         ([dict(type='Resize', scale_factor=0.5)], 'Resize of the test pipeline has scale_factor=0.5: export cannot do'),
-        ([dict(type='Resize', scale=9, interpolation='bicubic')], "Resize of the test pipeline has interpolation='bicubic'"),
-        ([dict(type='ResizeEdge', scale=9, backend='tifffile')], "ResizeEdge of the test pipeline has backend='tifffile'"),
-        ([dict(type='ResizeEdge', scale=9, edge='longest')], 'the test pipeline has .*longest.*, but the edge of Step is'),
+        (
+            [dict(type='Resize', scale=9, interpolation='bicubic')],
+            "Resize of the test pipeline has interpolation='bicubic'",
+        ),
+        (
+            [dict(type='ResizeEdge', scale=9, backend='tifffile')],
+            "ResizeEdge of the test pipeline has backend='tifffile'",
+        ),
+        (
+            [dict(type='ResizeEdge', scale=9, edge='longest')],
+            'the test pipeline has .*longest.*, but the edge of Step is',
+        ),
         ([dict(type='CenterCrop', crop_size=9, auto_pad=True)], 'CenterCrop of the test pipeline has auto_pad=True'),
         ([dict(type='CenterCrop', crop_size=0)], 'the test pipeline has .*CenterCrop.*, but the size of Step is wrong'),
         ([dict(type='Resize', scale=(9, 9, 9))], 'the test pipeline has .*9, 9, 9.*, but the size of Step is wrong'),
@@ -138,7 +163,9 @@ def test_wrapped_test_sets():
     assert describe(cfg, SimpleNamespace(outputs=('logits',)), RUNTIMES['ncnn'], {}).size == (24, 32)
     other = make_config([dict(type='CenterCrop', crop_size=24)]).test_dataloader.dataset
     cfg.test_dataloader.dataset.datasets.append(other)
-    with pytest.raises(InputError, match='the test sets have different pipelines: export needs a config whose test sets'):
+    with pytest.raises(
+        InputError, match='the test sets have different pipelines: export needs a config whose test sets'
+    ):
         preprocess_steps(cfg)
     for loader in (None, dict(dataset=dict(type='CustomDataset'))):
         with pytest.raises(InputError, match='the config has no test pipeline: set test_dataloader.dataset.pipeline'):

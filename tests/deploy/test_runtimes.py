@@ -88,7 +88,9 @@ def test_threads_get_their_own_answers(name, files, batch, wanted):
 
     def ask(i: int) -> bool:
         found = infer(batch[i % 12 : i % 12 + 1])
-        return all(np.allclose(values[0], right[i % 12], atol=1e-4) for values, right in zip(found, wanted, strict=True))
+        return all(
+            np.allclose(values[0], right[i % 12], atol=1e-4) for values, right in zip(found, wanted, strict=True)
+        )
 
     with ThreadPoolExecutor(4) as pool:
         right = list(pool.map(ask, range(400)))
@@ -108,7 +110,9 @@ def test_what_a_runtime_cannot_do_is_said(name, files):
     for options in (dict(int8=True), dict(dynamic_batch=True)):
         (option,) = options
         if not getattr(runtime, option):
-            with pytest.raises(InputError, match=f'{name} .*--{option.replace("_", "-")}: leave it out, or use .onnx or .xml'):
+            with pytest.raises(
+                InputError, match=f'{name} .*--{option.replace("_", "-")}: leave it out, or use .onnx or .xml'
+            ):
                 runtime.check(**options)
         else:
             with quiet():
