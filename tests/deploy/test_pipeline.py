@@ -94,6 +94,17 @@ def test_each_step_is_the_librarys(tmp_path, steps):
     assert_prepared_as_in_training(cfg, tmp_path, (60, 80), (80, 60), (51, 51), (101, 73), (36, 41))
 
 
+@pytest.mark.parametrize('name', ['menet108_in1k', 'menet108_tiny100', 'ssd_menet108_voc12'])
+def test_our_configs(tmp_path, name):
+    cfg = Config.fromfile(f'configs/{name}.py')
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    cfg.model.data_preprocessor.setdefault('type', 'ClsDataPreprocessor')
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset.pipeline = [step for step in pipeline if step.type != 'LoadAnnotations']
+    shapes = [(17, 23), (64, 64), (224, 224), (320, 320), (256, 259), (259, 256), (400, 60), (375, 500)]
+    assert_prepared_as_in_training(cfg, tmp_path, *shapes)
+
+
 @pytest.mark.parametrize(
     'preprocessor',
     [
