@@ -47,7 +47,7 @@ class _Checked:
             else:
                 holds = kind.__metadata__[0](value) if get_origin(kind) is Annotated else isinstance(value, kind)
             if not holds:
-                raise ValueError(f'{name} of {type(self).__name__} is wrong')
+                raise InputError(f'the {name} of {type(self).__name__} cannot be {str(value)[:60]!r}')
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Step(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (len(self.size), self.edge is None) != ((1, False) if self.type == 'ResizeEdge' else (2, True)):
-            raise ValueError(f'size or edge of {self.type} is wrong')
+            raise InputError(f'the size or edge of {self.type} is wrong')
 
     def result(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) that a picture of (width, height) has after this step."""
@@ -131,7 +131,7 @@ class Description(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.nms is None, len(self.outputs)) != ((True, 1) if self.task == 'classification' else (False, 2)):
-            raise ValueError(f'nms or outputs of a {self.task} is wrong')
+            raise InputError(f'the nms or outputs of a {self.task} are wrong')
 
     @property
     def size(self) -> tuple[int, int]:

@@ -32,10 +32,8 @@ from .preprocess import preprocess
 from .runner import Runner
 from .runtimes import RUNTIMES, Runtime, runtime_of
 
-#: What an exported detector may differ from PyTorch: boxes in pixels, and scores. Of logits, see :class:`Runtime`.
-BOX_TOLERANCE, SCORE_TOLERANCE = 0.1, 1e-3
-#: What preprocessing may differ from the config's, in units of the network's input.
-INPUT_TOLERANCE = 1e-4
+#: What may differ from PyTorch: a detector's boxes in pixels and its scores, and the input. Of logits, see :class:`Runtime`.
+BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
 
 
 class Difference(NamedTuple):
@@ -83,21 +81,19 @@ def export(
         InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
     """
     out = Path(out)
-    runtime = _check_request(out, images, int8, calibration, dynamic_batch)
+    if not images:
+        raise InputError('export needs at least one picture to compare on')
+    if int8 and not calibration:
+        raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
+    runtime = _check_runtime(out, int8, dynamic_batch)
     cfg, model, content = _load(config, checkpoint, trust_checkpoint)
     size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
+    settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
+    settings |= dict(checkpoint_sha256=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest())
     with quiet():
-        description = describe(
-            cfg,
-            reference,
-            runtime,
-            content,
-            precision='int8' if int8 else 'fp32',
-            dynamic_batch=dynamic_batch,
-            checkpoint_sha256=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
-        )
+        description = describe(cfg, reference, runtime, content, **settings)
     with atomic_files(out.parent) as folder:
         draft = folder / out.name
         description.write(draft)
@@ -114,19 +110,9 @@ def export(
     return found
 
 
-def _check_request(
-    out: Path,
-    images: Sequence[np.ndarray],
-    int8: bool,
-    calibration: Sequence[np.ndarray],
-    dynamic_batch: bool,
-) -> Runtime:
-    """Check what :func:`export` is asked for before anything is loaded, and tell the runtime."""
+def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
+    """Tell the runtime of a file and check, before anything is loaded, that it can be written."""
     runtime = runtime_of(out)
-    if not images:
-        raise InputError('export needs at least one picture to compare on')
-    if int8 and not calibration:
-        raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
     with quiet():
         runtime.check(int8, dynamic_batch)
     for other in RUNTIMES.values():
@@ -154,14 +140,10 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
 def describe(
     cfg: Config, function: Logits | RawDetections, runtime: Runtime, content: dict, **settings: object
 ) -> Description:
-    """Collect what a caller of the exported model needs besides the file.
+    """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content.
 
-    Args:
-        cfg: the config.
-        function: of its model.
-        runtime: that will run it.
-        content: of the checkpoint.
-        settings: the other fields of :class:`Description`.
+    Raises:
+        InputError: if the config has values that no description can hold.
     """
     steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
@@ -193,7 +175,7 @@ def describe(
             std=list(preprocessor.get('std') or [1.0] * 3),
         ),
         preprocess=steps,
-        classes=list(classes),
+        classes=[str(name) for name in classes],
         outputs=runtime.output_names(function.outputs),
         nms=nms,
         config=Path(cfg.filename).name,
@@ -205,16 +187,12 @@ def describe(
 def compare(
     runner: Runner, reference: nn.Module, own_preprocess: Callable[[np.ndarray], Tensor], images: Sequence[np.ndarray]
 ) -> Difference:
-    """Measure how an exported model differs from PyTorch's, each with the preprocessing of its own.
+    """Measure how an exported model differs from the function of the trained one, each with its own preprocessing.
 
-    Args:
-        runner: of the exported model.
-        reference: :class:`Logits` or :class:`RawDetections` of the model as it was trained.
-        own_preprocess: from a picture to its input.
-        images: pictures, as ``cv2.imread`` gives them; each alone, or with its mirror image if the model takes any batch.
+    Pictures are given alone, or with their mirror images if the model takes any batch.
 
     Raises:
-        InputError: if the inputs differ.
+        InputError: if the preprocessing differs.
     """
     scores = boxes = 0.0
     # np.maximum keeps NaN, max may not.

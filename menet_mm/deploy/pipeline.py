@@ -91,8 +91,8 @@ def _read_step(step: dict) -> Step | None:
     edge = step.get('edge', 'short') if kind == 'ResizeEdge' else None
     try:
         return Step(kind, size, edge, None if kind == 'CenterCrop' else step.get('backend', 'cv2'))
-    except ValueError as error:
-        raise InputError(f'the test pipeline has {dict(step)}, but the {error}') from None
+    except InputError as error:
+        raise InputError(f'the test pipeline has {dict(step)}, but {error}') from None
 
 
 def own_preprocess(cfg: Config, model: nn.Module) -> Callable[[np.ndarray], Tensor]:

@@ -149,11 +149,14 @@ def test_classifiers_and_normalization(tmp_path, preprocessor):
         ),
         (
             [dict(type='ResizeEdge', scale=9, edge='longest')],
-            'the test pipeline has .*longest.*, but the edge of Step is',
+            'the test pipeline has .*longest.*, but the edge of Step cannot be',
         ),
         ([dict(type='CenterCrop', crop_size=9, auto_pad=True)], 'CenterCrop of the test pipeline has auto_pad=True'),
-        ([dict(type='CenterCrop', crop_size=0)], 'the test pipeline has .*CenterCrop.*, but the size of Step is wrong'),
-        ([dict(type='Resize', scale=(9, 9, 9))], 'the test pipeline has .*9, 9, 9.*, but the size of Step is wrong'),
+        (
+            [dict(type='CenterCrop', crop_size=0)],
+            'the test pipeline has .*CenterCrop.*, but the size of Step cannot be',
+        ),
+        ([dict(type='Resize', scale=(9, 9, 9))], 'the test pipeline has .*9, 9, 9.*, but the size of Step cannot be'),
         ([dict(type='RandomFlip', prob=1.0)], 'the test pipeline has RandomFlip: export knows ResizeEdge, Resize, '),
         ([dict(type='Resize', scale=(48, 40))], 'pictures of 48 x 40 would be padded to multiples of 16: resize to'),
     ],
