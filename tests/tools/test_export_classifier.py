@@ -162,7 +162,7 @@ def test_8_bit_keeps_most_answers(tool_here, menet108, sample, voc_root, tmp_pat
     assert 'quantizing with 60 pictures ...' in said
     assert float(re.findall(r'differ from PyTorch by up to (\S+) on', said)[0]) > 1e-2  # so it is not fp32
     runner = Runner(out, threads=1)
-    assert runner.description['precision'] == 'int8'
+    assert runner.description.precision == 'int8'
     (logits,) = runner.infer(sample.inputs)
     assert (logits.argmax(1) == sample.logits.argmax(1)).sum() > 175
     assert (logits.argmax(1) == np.array(sample.labels)).sum() > 140
