@@ -37,11 +37,11 @@ BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
 
 
 class Difference(NamedTuple):
-    """Largest differences of an exported model from PyTorch's over some pictures."""
+    """Largest differences from PyTorch over some pictures: of scores, or logits relative to the largest |logit|, and of boxes
+    whose score counts, in pixels of the input (0 of a classifier).
+    """
 
-    #: Of logits, relative to the largest |logit|, or of scores.
     scores: float
-    #: Of boxes whose score counts, in pixels of the input; 0 of a classifier.
     boxes: float
 
 

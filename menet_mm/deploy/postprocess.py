@@ -47,11 +47,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float | None) -> Result:
     """Keep the best boxes of each level, and of those that overlap the best of each class, as MMDetection's heads do.
 
-    Args:
-        boxes: (A, 4), level after level.
-        scores: (A, C).
-        nms: settings.
-        score_thr: takes the place of ``score_threshold``.
+    ``boxes`` (A, 4) and ``scores`` (A, C) come level after level.
     """
     threshold = nms.score_threshold if score_thr is None else score_thr
     candidates = []
