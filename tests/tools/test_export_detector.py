@@ -156,7 +156,7 @@ def test_the_command_finds_what_it_found_with_the_checkpoint(tool_here, exported
     out, table = tmp_path / 'out', tmp_path / 'results.json'
     said = tool_here(
         *('infer.py', *photographs, '--model', exported.path, '--score-thr', 0.1, '--out', out, '--json', table)
-    ).stdout
+    )
     assert f'{len(photographs)} pictures, ' in said
     content = json.loads(table.read_text())
     assert content['model'] == str(exported.path)
