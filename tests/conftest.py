@@ -121,14 +121,22 @@ def metric():
 
 
 @pytest.fixture(scope='session')
-def export_here() -> Callable[..., str]:
-    """Run tools/export.py in this process, which has the libraries already; returns what it says."""
+def tool_here() -> Callable[..., str]:
+    """Run ``tools/<name>`` in this process, which has the libraries already; returns what it prints.
 
-    def call(*args: object) -> str:
+    A command that ends with another status than 0 raises SystemExit with its message.
+    """
+
+    def call(name: str, *args: object) -> str:
         said = io.StringIO()
+        words = [str(ROOT / word) if str(word).startswith('configs/') else str(word) for word in args]
         with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, 'argv', ['export.py', *map(str, args)])
-            runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
+            patch.setattr(sys, 'argv', [name, *words])
+            try:
+                runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+            except SystemExit as stopped:
+                if stopped.code:
+                    raise
         return said.getvalue()
 
     return call

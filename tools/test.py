@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from menet_mm.deploy.runner import RUNTIMES
+from menet_mm.deploy.runtimes import is_exported
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
 
@@ -88,7 +87,7 @@ def main() -> None:
 
     from menet_mm.engine.launch import build_runner, check_checkpoint, check_data
 
-    exported = Path(args.checkpoint).suffix in RUNTIMES
+    exported = is_exported(args.checkpoint)
     if exported:
         use_exported(cfg, args)
     elif args.precision != 'fp32':

@@ -15,15 +15,9 @@ from .runner import Runner
 
 @MODELS.register_module()
 class ExportedModel(BaseModel):
-    """Predict with :class:`menet_mm.deploy.Runner`, its own preprocessing included: pictures are read from their files.
+    """Predict with :class:`Runner`, its own preprocessing included: pictures are read from their files.
 
-    Args:
-        path: exported model.
-        precision: as of the runner.
-        threads: as of the runner.
-
-    Raises:
-        InputError: as the runner.
+    The arguments are those of the runner. Trained it cannot be: ``forward`` raises InputError.
     """
 
     def __init__(self, path: str, precision: str = 'fp32', threads: int | None = None) -> None:
@@ -33,23 +27,18 @@ class ExportedModel(BaseModel):
             self.num_classes = len(self.runner.classes)  # InputCheckHook compares it with the data
 
     def forward(self, *args: object, **kwargs: object) -> None:
-        """Not there: an exported model can only be tested.
-
-        Raises:
-            InputError: always.
-        """
         raise InputError(f'{self.runner.path} is an exported model, which cannot be trained: give a checkpoint')
 
     def test_step(self, data: dict) -> list[BaseDataElement]:
         """Add predictions to the samples of a batch, in pixels of the original pictures."""
         for sample in data['data_samples']:
-            found = self.runner(cv2.imread(sample.img_path))[0]
-            scores = torch.from_numpy(found['scores'])
+            found = {
+                name: torch.from_numpy(value) for name, value in self.runner(cv2.imread(sample.img_path))[0].items()
+            }
             if 'boxes' in found:
-                boxes, labels = torch.from_numpy(found['boxes']), torch.from_numpy(found['labels'])
-                sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels)
+                sample.pred_instances = InstanceData(bboxes=found.pop('boxes'), **found)
             else:
-                sample.set_pred_score(scores).set_pred_label(scores.argmax())
+                sample.set_pred_score(found['scores']).set_pred_label(found['scores'].argmax())
         return data['data_samples']
 
     val_step = test_step

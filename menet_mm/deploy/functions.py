@@ -24,12 +24,7 @@ class Logits(nn.Module):
 
 
 class RawDetections(nn.Module):
-    """An SSD detector up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C).
-
-    Args:
-        model: MMDetection's single-stage detector with an SSDHead.
-        size: (h, w) of the input.
-    """
+    """MMDetection's SSD up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C)."""
 
     outputs = ('boxes', 'scores')
 
@@ -62,25 +57,14 @@ class RawDetections(nn.Module):
         half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
         height, width = self.size
         low, high = centre - half, centre + half
-        boxes = torch.stack(
-            [
-                low[..., 0].clamp(0, width),
-                low[..., 1].clamp(0, height),
-                high[..., 0].clamp(0, width),
-                high[..., 1].clamp(0, height),
-            ],
-            dim=-1,
-        )
+        x1, x2 = (side[..., 0].clamp(0, width) for side in (low, high))
+        y1, y2 = (side[..., 1].clamp(0, height) for side in (low, high))
         # The last class is the background.
-        return boxes, scores.softmax(-1)[..., :-1]
+        return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]
 
 
 def check_exportable(model: nn.Module) -> None:
-    """Check that export knows this kind of model.
-
-    Raises:
-        InputError: if it is neither a classifier nor an SSD detector of the usual kind.
-    """
+    """Raise InputError unless a model is a classifier or an SSD detector of the usual kind."""
     kind = type(model).__name__
     if kind == 'ImageClassifier':
         return
@@ -101,14 +85,10 @@ def check_exportable(model: nn.Module) -> None:
 
 
 def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
-    """Make a function of one tensor out of a classifier or an SSD detector.
-
-    Args:
-        model: the model, as built from a config or of :func:`to_deploy`.
-        size: (h, w) of the input.
+    """Make a function of one tensor (N, 3, h, w) out of a model that was built from a config, or its :func:`to_deploy` form.
 
     Raises:
-        InputError: if it is of another kind.
+        InputError: if it is neither a classifier nor an SSD detector.
     """
     check_exportable(model)
     return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if partial.is_dir():
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_files(folder: str | Path) -> Iterator[Path]:
+    """Lend a temporary folder inside ``folder``, for files that belong together; at the end they move to ``folder``.
+
+    Files that are there are replaced, in the order of their names. If the block fails, ``folder`` stays as it was.
+
+    Raises:
+        OSError: if the folder cannot be written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.partial') as partial:
+        yield Path(partial)
+        for path in sorted(Path(partial).iterdir()):
+            os.replace(path, folder / path.name)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -3,47 +3,63 @@
 import json
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 
 from menet_mm import InputError
-from menet_mm.deploy import Runner
-from menet_mm.deploy.exporter import describe, preprocess_steps
-from menet_mm.deploy.functions import RawDetections
+from menet_mm.deploy import Runner, runner
+from menet_mm.deploy.description import Description, Input, Step
+from menet_mm.deploy.exporter import describe
+from menet_mm.deploy.functions import make_function
+from menet_mm.deploy.pipeline import preprocess_steps
+from menet_mm.deploy.postprocess import postprocess
+from menet_mm.deploy.preprocess import preprocess
+from menet_mm.deploy.runtimes import RUNTIMES
+
+ENDINGS = [runtime.suffix for runtime in RUNTIMES.values()]
+DESCRIPTION = Description(
+    task='classification',
+    runtime='onnxruntime',
+    input=Input('image', [1, 3, 24, 32], 'RGB', [1.0, 2, 3], [4.0, 5, 6]),
+    preprocess=[Step('CenterCrop', [32, 24])],
+    classes=[],
+    outputs=['logits'],
+)
 
 
-def runner_of(description: dict) -> Runner:
-    """A runner without a network."""
-    runner = Runner.__new__(Runner)
-    runner.description = description
-    return runner
+@cache
+def build() -> tuple[Config, torch.nn.Module, torch.nn.Module, list]:
+    """An SSD for pictures that are not square, as a function of one tensor, and the shapes of its maps."""
+    cfg = Config.fromfile('configs/ssd_menet108_voc12.py')
+    cfg.test_pipeline[1].scale = (352, 256)  # width, height
+    cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
+    init_default_scope('mmdet')
+    model = MODELS.build(cfg.model).eval()
+    raw = make_function(model, preprocess_steps(cfg)[1])
+    maps = model.bbox_head(model.extract_feat(torch.zeros(1, 3, 256, 352)))
+    return cfg, model, raw, [[level.shape for level in levels] for levels in maps]
 
 
 class Detector:
     """An SSD whose network gives what it is told to, in MMDetection and in ours."""
 
-    def __init__(self, folder, **test_cfg) -> None:
-        cfg = Config.fromfile('configs/ssd_menet108_voc12.py')
-        cfg.model.test_cfg.update(test_cfg)
-        cfg.test_pipeline[1].scale = (352, 256)  # width, height
-        cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
-        init_default_scope('mmdet')
-        self.model = MODELS.build(cfg.model).eval()
-        steps, self.size = preprocess_steps(cfg)
-        assert self.size == (256, 352)
-        self.raw = RawDetections(self.model, self.size)
-        scores, deltas = self.model.bbox_head(self.model.extract_feat(torch.zeros(1, 3, *self.size)))
-        self.shapes = [[level.shape for level in levels] for levels in (scores, deltas)]
-        (folder / 'x.pth').touch()
-        description = describe(cfg, self.model, steps, self.size, {}, str(folder / 'x.pth'))
-        description['nms']['anchors'] = self.raw.anchors
-        self.runner = runner_of(description)
+    def __init__(self, **test_cfg) -> None:
+        cfg, self.model, self.raw, self.shapes = build()
+        self.size = self.raw.size
+        self.model.test_cfg = self.model.bbox_head.test_cfg = ConfigDict({**cfg.model.test_cfg, **test_cfg})
+        self.description = describe(cfg, self.raw, RUNTIMES['onnxruntime'], {})
+        assert self.description.size == self.size == (256, 352)
 
     def maps(self, rng: np.random.Generator) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Scores and deltas of all levels, such that boxes overlap, reach the bounds of the coder and leave the picture."""
@@ -62,7 +78,7 @@ class Detector:
         self.model.extract_feat = lambda image: ()
         self.model.bbox_head.forward = lambda features: maps
         outputs = [value.numpy() for value in self.raw(torch.zeros(1, 3, *self.size))]
-        return self.runner.postprocess(outputs, [(height, width)], score_thr)[0]
+        return postprocess(outputs, [(height, width)], self.description, score_thr)[0]
 
 
 def assert_same(found, wanted):
@@ -71,7 +87,6 @@ def assert_same(found, wanted):
     assert found['scores'] == pytest.approx(wanted.scores, abs=1e-6)
 
 
-@pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize(
     'test_cfg',
     [
@@ -86,9 +101,9 @@ def assert_same(found, wanted):
     ids=str,
 )
 @torch.no_grad()
-def test_boxes_are_mmdets(tmp_path, seed, test_cfg):
-    detector = Detector(tmp_path, **test_cfg)
-    maps = detector.maps(np.random.default_rng(seed))
+def test_boxes_are_mmdets(test_cfg):
+    detector = Detector(**test_cfg)
+    maps = detector.maps(np.random.default_rng(0))
     wanted = detector.by_mmdet(maps, 375, 500)
     if test_cfg.get('min_bbox_size', 0) < 0:
         # MMDetection keeps boxes without area then, which suppress nothing.
@@ -103,8 +118,8 @@ def test_boxes_are_mmdets(tmp_path, seed, test_cfg):
 
 
 @torch.no_grad()
-def test_threshold_of_a_call(tmp_path):
-    detector = Detector(tmp_path)
+def test_threshold_of_a_call():
+    detector = Detector()
     maps = detector.maps(np.random.default_rng(0))
     wanted = detector.by_mmdet(maps, 200, 300)
     wanted = wanted[wanted.scores > 0.99]
@@ -116,18 +131,14 @@ def test_threshold_of_a_call(tmp_path):
 
 def test_scores_of_a_classifier_sum_to_one():
     logits = np.float32([[900, 901, 899.5], [-2, 0, 1]])
-    runner = runner_of(dict(task='classification'))
-    found = runner.postprocess([logits], [(1, 1), (1, 1)])
+    found = postprocess([logits], [(1, 1), (1, 1)], DESCRIPTION)
     wanted = torch.from_numpy(logits).softmax(1).numpy()
     assert np.array([scores['scores'] for scores in found]) == pytest.approx(wanted, abs=1e-6)
-
-
-PREPROCESS = dict(
-    task='classification',
-    input=dict(name='image', shape=[1, 3, 24, 32], channel_order='RGB', mean=[1.0, 2, 3], std=[4.0, 5, 6]),
-    preprocess=[dict(type='CenterCrop', crop_size=[24, 32])],
-    dynamic_batch=False,
-)
+    named = replace(DESCRIPTION, classes=['cat', 'dog'])
+    with pytest.raises(
+        InputError, match=r'the description does not fit what the model gives, \(2, 3\): export it again'
+    ):
+        postprocess([logits], [(1, 1), (1, 1)], named)
 
 
 @pytest.mark.parametrize(
@@ -140,29 +151,72 @@ PREPROCESS = dict(
         (np.zeros((0, 40, 3), np.uint8), r'but got uint8 \(0, 40, 3\)'),
         (None, 'but got None'),
         ('street.jpg', "but got 'street.jpg'"),
-        (np.zeros((23, 40, 3), np.uint8), 'too small: at least 24 x 32 are needed'),
+        (np.zeros((23, 40, 3), np.uint8), 'a picture of 40 x 23 is too small: the model crops 32 x 24 from it'),
     ],
 )
-def test_what_is_no_picture_is_refused(picture, given):
+def test_what_is_no_picture_is_refused(network, picture, given):
     for images in (picture, [picture]):
         with pytest.raises(InputError, match=given):
-            runner_of(PREPROCESS)(images)
+            network()(images)
+
+
+def test_a_picture_too_narrow_for_its_edge_is_refused():
+    thin = replace(DESCRIPTION, preprocess=[Step('ResizeEdge', [32], 'long', 'cv2')])
+    with pytest.raises(InputError, match='a picture of 100 x 2 is too small: the model'):
+        preprocess(np.zeros((2, 100, 3), np.uint8), thin)
 
 
 def test_channels_and_their_order():
     picture = np.zeros((24, 32, 3), np.uint8)
     picture[:] = 10, 20, 30  # blue, green, red
-    runner = runner_of(PREPROCESS)
-    assert runner.preprocess(picture)[:, 0, 0].tolist() == pytest.approx([29 / 4, 18 / 5, 7 / 6])
-    runner.description = dict(PREPROCESS, input=dict(PREPROCESS['input'], channel_order='BGR'))
-    assert runner.preprocess(picture)[:, 0, 0].tolist() == pytest.approx([9 / 4, 18 / 5, 27 / 6])
+    assert preprocess(picture, DESCRIPTION)[:, 0, 0].tolist() == pytest.approx([29 / 4, 18 / 5, 7 / 6])
+    other = replace(DESCRIPTION, input=replace(DESCRIPTION.input, channel_order='BGR'))
+    assert preprocess(picture, other)[:, 0, 0].tolist() == pytest.approx([9 / 4, 18 / 5, 27 / 6])
 
 
-def test_no_pictures_no_results():
-    assert runner_of(PREPROCESS)([]) == []
+def write(path: Path, **changes: object) -> Path:
+    """Write a description for a model that is no model, as a dict that can be spoiled."""
+    path.write_text('no model')
+    DESCRIPTION.write(path)
+    description = path.with_name(f'{path.name}.json')
+    description.write_text(json.dumps({**json.loads(description.read_text()), **changes}))
+    return path
 
 
-@pytest.mark.parametrize('ending', ['.onnx', '.xml', '.param'])
+@pytest.fixture
+def network(tmp_path, monkeypatch) -> Callable[..., Runner]:
+    """A runner of a network that sums what it gets, and keeps the sizes of its batches in ``sizes``."""
+    sizes = []
+
+    def infer(batch):
+        sizes.append(len(batch))
+        return [batch.sum((1, 2, 3))[:, None]]
+
+    runtime = SimpleNamespace(load=lambda *args, **options: infer)
+    monkeypatch.setattr(runner, 'runtime_of', lambda path: runtime)
+
+    def make(**changes: object) -> Runner:
+        made = Runner(write(tmp_path / 'model.onnx', **changes))
+        made.sizes = sizes
+        return made
+
+    return make
+
+
+def test_no_pictures_no_results(network):
+    assert network()([]) == []
+
+
+def test_one_picture_at_a_time_unless_the_model_takes_more(network):
+    batch = np.random.default_rng(0).random((3, 3, 24, 32), np.float32)
+    for dynamic in (False, True):
+        detect = network(dynamic_batch=dynamic)
+        assert detect.infer(batch)[0].shape == (3, 1)
+        assert detect.infer(batch)[0] == pytest.approx(batch.sum((1, 2, 3))[:, None])
+    assert detect.sizes == [1, 1, 1, 1, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize('ending', ENDINGS)
 @pytest.mark.parametrize('content', ['', 'no model', None])
 def test_a_damaged_model_is_said(tmp_path, ending, content):
     path = tmp_path / f'model{ending}'
@@ -171,47 +225,107 @@ def test_a_damaged_model_is_said(tmp_path, ending, content):
     path.write_text(content or '')
     with pytest.raises(InputError, match=rf'no description .*model{ending}.json: keep the files of an export together'):
         Runner(path)
-    description = dict(PREPROCESS, format=1, classes=[], outputs=['logits'])
-    tmp_path.joinpath(f'model{ending}.json').write_text(json.dumps(description))
+    write(path)
     if content is not None:
+        path.write_text(content)
         with pytest.raises(InputError, match=r'cannot be loaded \(.+\): export it again'):
             Runner(path)
-    changed = [
-        dict(format=2),
+
+
+NMS = dict(score_threshold=0.02, iou_threshold=0.5, pre=9, min_size=0, max_per_image=9, anchors=[4])
+RESIZE = dict(type='ResizeEdge', size=[32], edge='short', backend='cv2')
+GIVEN = asdict(DESCRIPTION.input)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(format=1),
         dict(task='detection'),
         dict(task='detection', nms=dict(score_threshold=0.02)),
-        dict(task='detection', nms=None),
-        dict(preprocess=[dict(type='Rotate')]),
-        dict(preprocess=[dict(type='Resize', scale=[32, 24])]),
-        dict(preprocess=['Resize']),
-        dict(input=dict(name='image')),
+        dict(task='detection', nms=NMS),  # of one output
+        *(
+            dict(task='detection', outputs=['boxes', 'scores'], nms={**NMS, **wrong})
+            for wrong in (dict(anchors=[0]), dict(pre='9'), dict(iou_threshold=1.5), dict(min_size=None), dict(more=1))
+        ),
+        *(
+            dict(preprocess=[step])
+            for step in (
+                dict(type='Rotate'),
+                dict(type='Resize', size=[32]),
+                'Resize',
+                {**RESIZE, 'edge': 'upper'},
+                {**RESIZE, 'size': [32, 24]},
+                {**RESIZE, 'size': [10**9]},
+                {**RESIZE, 'backend': 'magick'},
+            )
+        ),
+        dict(preprocess=None),
         dict(input=3),
-    ]
-    texts = [json.dumps(dict(description, **change)) for change in changed]
-    for text in ('', '[]', '{"format": 1', json.dumps(dict(format=1)), *texts):
-        tmp_path.joinpath(f'model{ending}.json').write_text(text)
-        with pytest.raises(InputError, match='is no description of an exported model of format 1: export it again'):
-            Runner(path)
+        dict(input=dict(name='image')),
+        *(
+            dict(input={**GIVEN, **wrong})
+            for wrong in (
+                dict(shape=[1, 3, 24]),
+                dict(shape=[1, 1, 24, 32]),
+                dict(shape=[1, 3, 24, 32.5]),
+                dict(mean=[1, 2]),
+                dict(mean=[1, 2, float('nan')]),
+                dict(std=[1, 0, 1]),
+                dict(std=[1, 2, 10**400]),
+                dict(channel_order='GRB'),
+                dict(layout='NHWC'),
+                dict(name=None),
+            )
+        ),
+        dict(classes='cat'),
+        dict(classes=[1]),
+        dict(outputs=[]),
+        dict(dynamic_batch=1),
+        dict(precision='bf16'),
+    ],
+    ids=str,
+)
+def test_a_spoiled_description_is_said(tmp_path, change):
+    path = write(tmp_path / 'model.onnx', **change)
+    with pytest.raises(
+        InputError, match='is no description of an exported model of format 2 .*: export it again'
+    ) as said:
+        Runner(path)
+    assert '\n' not in str(said.value)
+
+
+@pytest.mark.parametrize('text', ['', '[]', '3', '{"format": 2', '{"format": 2}', '[' * 100_000])
+def test_a_file_that_is_no_description_is_said(tmp_path, text):
+    path = write(tmp_path / 'model.onnx')
+    path.with_name('model.onnx.json').write_text(text)
+    with pytest.raises(InputError, match='is no description of an exported model of format 2 .*: export it again'):
+        Runner(path)
+
+
+def test_what_is_written_is_read(tmp_path):
+    nms = dict(NMS, min_size=0.5)
+    boxes = dict(task='detection', outputs=['boxes', 'scores'], nms=nms, preprocess=[RESIZE])
+    path = write(tmp_path / 'model.onnx', **boxes)
+    description = Description.read(path)
+    assert asdict(description.nms) == nms
+    description.write(path)
+    assert Description.read(path) == description
 
 
 def test_wrong_names_and_precisions_are_said(tmp_path):
-    with pytest.raises(InputError, match=r'model.pth must end in .onnx, .xml \(OpenVINO\) or .param \(ncnn\)'):
+    with pytest.raises(
+        InputError, match=r'model.pth .*one of .onnx \(onnxruntime\), .xml \(openvino\), .param \(ncnn\)'
+    ):
         Runner(tmp_path / 'model.pth')
     for ending, precision in [('.onnx', 'bf16'), ('.param', 'bf16'), ('.xml', 'int8')]:
-        path = tmp_path / f'model{ending}'
-        path.touch()
-        description = dict(PREPROCESS, format=1, classes=[], outputs=['logits'])
-        tmp_path.joinpath(f'model{ending}.json').write_text(json.dumps(description))
-        with pytest.raises(InputError, match="precision must be 'fp32', or 'bf16' on OpenVINO"):
+        path = write(tmp_path / f'model{ending}')
+        with pytest.raises(InputError, match=f"computes in fp32.*, but got '{precision}': give another precision"):
             Runner(path, precision=precision)
 
 
 def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
-    path = tmp_path / 'model.onnx'
-    path.touch()
-    tmp_path.joinpath('model.onnx.json').write_text(
-        json.dumps(dict(PREPROCESS, format=1, classes=[], outputs=['logits']))
-    )
+    path = write(tmp_path / 'model.onnx')
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(InputError, match='model.onnx needs onnxruntime: run `pip install onnxruntime`'):
         Runner(path)
@@ -229,10 +343,7 @@ def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
 )
 def test_openvino_computes_8_bit_without_amx(tmp_path, monkeypatch, precision, file, kernel, limited, refused):
     """On processors with AMX 8 bit comes out wrong; what another part of the process has switched on is noticed."""
-    path, openvino = tmp_path / 'model.xml', MagicMock()
-    path.touch()
-    description = dict(PREPROCESS, format=1, classes=[], outputs=['logits'], precision=file)
-    tmp_path.joinpath('model.xml.json').write_text(json.dumps(description))
+    path, openvino = write(tmp_path / 'model.xml', precision=file), MagicMock()
     core, seen = openvino.Core.return_value, []
     core.get_property.return_value = ['FP32', 'BF16', 'INT8']
     core.compile_model.side_effect = lambda *_: seen.append(os.environ.get('ONEDNN_MAX_CPU_ISA')) or mock.DEFAULT
@@ -249,19 +360,3 @@ def test_openvino_computes_8_bit_without_amx(tmp_path, monkeypatch, precision, f
         Runner(path, precision=precision)
     assert seen == ['AVX512_CORE_FP16' if limited else None]
     assert 'ONEDNN_MAX_CPU_ISA' not in os.environ  # processes that are started later choose for themselves
-
-
-def test_one_picture_at_a_time_unless_the_model_takes_more():
-    sizes = []
-
-    def network(batch):
-        sizes.append(len(batch))
-        return [batch.sum((1, 2, 3))[:, None]]
-
-    batch = np.random.default_rng(0).random((3, 3, 24, 32), np.float32)
-    for dynamic in (False, True):
-        runner = runner_of(dict(PREPROCESS, dynamic_batch=dynamic))
-        runner._backend = network
-        assert runner.infer(batch)[0].shape == (3, 1)
-        assert runner.infer(batch)[0] == pytest.approx(batch.sum((1, 2, 3))[:, None])
-    assert sizes == [1, 1, 1, 1, 1, 1, 3, 3]

@@ -1,6 +1,7 @@
 """What cannot be exported, and mistakes in exporting: one sentence, and nothing is left behind."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from mmengine.registry import MODELS, init_default_scope
 from menet_mm import InputError
 from menet_mm.checkpoints import write_checkpoint
 from menet_mm.deploy import export, exporter
+from menet_mm.deploy.runtimes import RUNTIMES, onnxruntime
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLASSIFIER, DETECTOR = 'configs/menet108_in1k.py', 'configs/ssd_menet108_voc12.py'
+#: Of pictures of 64 px.
+SMALL = 'configs/mobilenet025_tiny100.py'
 
 
 def build(config: str) -> torch.nn.Module:
@@ -29,59 +33,104 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('weights')
     files = {}
-    for name, config in dict(menet108=CLASSIFIER, ssd=DETECTOR).items():
+    for name, config in dict(menet108=CLASSIFIER, ssd=DETECTOR, small=SMALL).items():
         files[name] = folder / f'{name}.pth'
         write_checkpoint(files[name], build(config).state_dict(), {})
     return files
 
 
-def test_nothing_is_written_unless_the_comparison_holds(weights, tmp_path, monkeypatch):
-    images = [np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)]
-    out = tmp_path / 'model.onnx'
+IMAGES = [np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)]
 
-    def attempt(error, message):
-        with pytest.raises(error, match=message):
-            export(CLASSIFIER, str(weights['menet108']), out, images)
-        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def with_bias(value: float):
+    """Make a form that computes something else."""
     to_deploy = exporter.to_deploy
 
-    def with_bias(value: float):
-        def change(*args):
-            form = to_deploy(*args)
-            form.head.fc.bias = torch.nn.Parameter(form.head.fc.bias + value, requires_grad=False)
-            return form
+    def change(*args):
+        form = to_deploy(*args)
+        form.head.fc.bias = torch.nn.Parameter(form.head.fc.bias + value, requires_grad=False)
+        return form
 
-        return change
+    return change
 
+
+def test_nothing_is_written_unless_the_comparison_holds(weights, tmp_path, monkeypatch):
+    out, small = tmp_path / 'model.onnx', str(weights['small'])
     for value in (0.1, float('nan')):
-        monkeypatch.setattr(exporter, 'to_deploy', with_bias(value))
-        assert not attempt(InputError, 'the exported model differs from PyTorch by .* nothing was written')
-    monkeypatch.setattr(exporter, 'to_deploy', to_deploy)
-    export(CLASSIFIER, str(weights['menet108']), out, images)
-    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        with monkeypatch.context() as patch:
+            patch.setattr(exporter, 'to_deploy', with_bias(value))
+            with pytest.raises(InputError, match='the exported model differs from PyTorch by .* nothing was written'):
+                export(SMALL, small, out, IMAGES)
+        assert not content(tmp_path)
+    export(SMALL, small, out, IMAGES)
+    written = content(tmp_path)
     assert set(written) == {'model.onnx', 'model.onnx.json'}
     # What was there before stays.
-    monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=0))
-    assert attempt(InputError, 'nothing was written') == written
+    with monkeypatch.context() as patch:
+        patch.setitem(RUNTIMES, 'onnxruntime', replace(RUNTIMES['onnxruntime'], tolerance=-1))
+        with pytest.raises(InputError, match='nothing was written'):
+            export(SMALL, small, out, IMAGES)
+    assert content(tmp_path) == written
 
-    write_model = exporter.write_model
+    write = onnxruntime.write
 
-    def of_one_picture(runtime, form, example, path, dynamic_batch):
-        write_model(runtime, form, example, path)
+    def of_one_picture(form, example, path, dynamic_batch, input_name):
+        write(form, example, path, False, input_name)
 
-    monkeypatch.setattr(exporter, 'TOLERANCE', dict(onnxruntime=1e-4))
-    monkeypatch.setattr(exporter, 'write_model', of_one_picture)
-    with pytest.raises(Exception, match='invalid dimensions for input'):
-        export(CLASSIFIER, str(weights['menet108']), tmp_path / 'any_batch.onnx', images, dynamic_batch=True)
-    assert {path.name for path in tmp_path.iterdir()} == set(written)
+    with monkeypatch.context() as patch:
+        patch.setattr(onnxruntime, 'write', of_one_picture)
+        with pytest.raises(Exception, match='invalid dimensions for input'):
+            export(SMALL, small, tmp_path / 'any_batch.onnx', IMAGES, dynamic_batch=True)
+    assert content(tmp_path) == written
 
-    def interrupted(runtime, form, example, path, dynamic_batch):
+    def interrupted(form, example, path, dynamic_batch, input_name):
         path.write_bytes(b'half')
         raise RuntimeError('no space left')
 
-    monkeypatch.setattr(exporter, 'write_model', interrupted)
-    assert attempt(RuntimeError, 'no space left') == written
+    monkeypatch.setattr(onnxruntime, 'write', interrupted)
+    with pytest.raises(RuntimeError, match='no space left'):
+        export(SMALL, small, out, IMAGES)
+    assert content(tmp_path) == written
+
+
+@pytest.mark.parametrize('int8', [False, True])
+def test_preprocessing_that_is_not_the_configs_is_noticed(weights, tmp_path, monkeypatch, int8):
+    steps = exporter.preprocess_steps
+
+    def transposed(cfg):
+        found, size = steps(cfg)
+        return [replace(found[0], backend='pillow')], size
+
+    monkeypatch.setattr(exporter, 'preprocess_steps', transposed)
+    larger = [np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)]
+    with pytest.raises(
+        InputError, match='would prepare pictures otherwise than the test pipeline: nothing was written'
+    ):
+        export(SMALL, str(weights['small']), tmp_path / 'x.onnx', larger, int8=int8, calibration=larger)
+    assert not content(tmp_path)
+
+
+def test_a_test_set_in_a_wrapper_is_exported(weights, tmp_path):
+    config = tmp_path / 'wrapped.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/{SMALL}'\n"
+        "test_dataloader = dict(dataset=dict(_delete_=True, _scope_='mmpretrain', type='ConcatDataset', "
+        'datasets=[_base_.test_dataloader.dataset] * 2))\n'
+    )
+    export(config, str(weights['small']), tmp_path / 'x.onnx', IMAGES)
+    assert (tmp_path / 'x.onnx').is_file()
+
+
+def test_a_checkpoint_of_data_parallel_is_taken(tmp_path):
+    """Its names start with ``module.``; this one has something else than a dict for meta, too."""
+    state = {f'module.{key}': value for key, value in build(SMALL).state_dict().items()}
+    torch.save(dict(state_dict=state, meta='made by hand'), tmp_path / 'x.pth')
+    export(SMALL, str(tmp_path / 'x.pth'), tmp_path / 'x.onnx', IMAGES)
+    assert (tmp_path / 'x.onnx').is_file()
 
 
 @pytest.fixture
@@ -100,6 +149,7 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
         'bicubic': (CLASSIFIER, pipeline.format("type='Resize', scale=224, interpolation='bicubic'")),
         'ratio': (CLASSIFIER, pipeline.format("type='Resize', scale=(224, 224), keep_ratio=True")),
         'unsized': (CLASSIFIER, pipeline.format("type='ResizeEdge', scale=256, edge='short'")),
+        'untouched': (CLASSIFIER, "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))\n"),
         'flip': (CLASSIFIER, pipeline.format("type='RandomFlip', prob=1.0")),
         'soft_nms': (DETECTOR, "model = dict(test_cfg=dict(nms=dict(type='soft_nms')))\n"),
         'agnostic': (DETECTOR, 'model = dict(test_cfg=dict(nms=dict(class_agnostic=True)))\n'),
@@ -122,8 +172,18 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
             '--to onnx --out x.onnx',
             'FasterRCNN cannot be exported, classifiers and SSD can: run it in PyTorch with menet_mm.deploy.to_deploy',
         ),
-        (CLASSIFIER, 'menet108', '--to ncnn --out x.param --dynamic-batch', 'ncnn runs one picture at a time: leave'),
-        (CLASSIFIER, 'menet108', '--to ncnn --out x.param --int8 --calib {pictures}', "ncnn's quantizer is no part of"),
+        (
+            CLASSIFIER,
+            'menet108',
+            '--to ncnn --out x.param --dynamic-batch',
+            'ncnn is written without --dynamic-batch: leave',
+        ),
+        (
+            CLASSIFIER,
+            'menet108',
+            '--to ncnn --out x.param --int8 --calib {pictures}',
+            'ncnn is written without --int8: leave it out, or',
+        ),
         (
             CLASSIFIER,
             'menet108',
@@ -137,8 +197,8 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
             '--to onnx --out x.onnx --calib {pictures}',
             '--calib is for --int8: give both or none',
         ),
-        (CLASSIFIER, 'none.pth', '--to onnx --out x.onnx', 'no file none.pth: export needs a config file and a'),
-        ('none.py', 'menet108', '--to onnx --out x.onnx', 'no file none.py: export needs a config file and a'),
+        (CLASSIFIER, 'none.pth', '--to onnx --out x.onnx', 'no checkpoint none.pth: '),
+        ('none.py', 'menet108', '--to onnx --out x.onnx', 'no config none.py: give a file, or a name such as '),
         (CLASSIFIER, 'damaged', '--to onnx --out x.onnx', 'checkpoint .*damaged.pth is damaged or no checkpoint'),
         ('configs/menet228_in1k.py', 'menet108', '--to onnx --out x.onnx', 'the checkpoint is of another network'),
         (CLASSIFIER, 'menet108', '--to onnx --out x.onnx --images {empty}', 'no pictures in .*empty'),
@@ -149,9 +209,15 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
             r'.*cut.jpg cannot be used \(.*\): take it',
         ),
         (CLASSIFIER, 'menet108', '--to openvino --out there.xml', '.* would both be there.bin: choose another --out'),
-        ('bicubic', 'menet108', '--to onnx --out x.onnx', 'Resize of the test pipeline has interpolation: export'),
-        ('ratio', 'menet108', '--to onnx --out x.onnx', 'the test pipeline has Resize that keeps the ratio'),
+        (
+            'bicubic',
+            'menet108',
+            '--to onnx --out x.onnx',
+            "Resize of the test pipeline has interpolation='bicubic': export",
+        ),
+        ('ratio', 'menet108', '--to onnx --out x.onnx', 'Resize of the test pipeline has keep_ratio=True: export'),
         ('unsized', 'menet108', '--to onnx --out x.onnx', 'the test pipeline gives no fixed size: add CenterCrop'),
+        ('untouched', 'menet108', '--to onnx --out x.onnx', 'the test pipeline gives no fixed size: add CenterCrop'),
         ('flip', 'menet108', '--to onnx --out x.onnx', 'the test pipeline has RandomFlip: export knows ResizeEdge, '),
         ('soft_nms', 'ssd', '--to onnx --out x.onnx', 'export knows SSD with plain NMS of each class'),
         ('agnostic', 'ssd', '--to onnx --out x.onnx', 'export knows SSD with plain NMS of each class'),
@@ -161,7 +227,7 @@ def bad(tmp_path, shapes) -> dict[str, Path]:
     ids=str,
 )
 def test_what_cannot_be_exported_is_said(
-    export_here, weights, bad, shapes, tmp_path, config, checkpoint, options, sentence
+    tool_here, weights, bad, shapes, tmp_path, config, checkpoint, options, sentence
 ):
     folder = tmp_path / 'out'
     folder.mkdir()
@@ -172,7 +238,7 @@ def test_what_cannot_be_exported_is_said(
     ]
     files = dict(**weights, **bad)
     with pytest.raises(SystemExit) as stopped:
-        export_here(files.get(config, config), files.get(checkpoint, checkpoint), *words)
+        tool_here('export.py', files.get(config, config), files.get(checkpoint, checkpoint), *words)
     assert re.match(f'error: {sentence}', stopped.value.code), stopped.value.code
     assert '\n' not in stopped.value.code
     assert [path.name for path in folder.iterdir()] == ['there.param']
@@ -180,5 +246,5 @@ def test_what_cannot_be_exported_is_said(
 
 def test_no_pictures_to_compare_on_is_no_proof(weights, tmp_path):
     with pytest.raises(InputError, match='export needs at least one picture to compare on'):
-        export(CLASSIFIER, str(weights['menet108']), tmp_path / 'x.onnx', [])
+        export(SMALL, str(weights['small']), tmp_path / 'x.onnx', [])
     assert not list(tmp_path.iterdir())

@@ -7,8 +7,8 @@ data_preprocessor = dict(num_classes=100)
 
 changes = dict(RandomResizedCrop=dict(scale=64, crop_ratio_range=(0.7, 1.0)))
 train_pipeline = [dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline]
-# The pictures have their size already.
-test_pipeline = [step for step in _base_.test_pipeline if step.type not in ('ResizeEdge', 'CenterCrop')]
+# The pictures have this size already; an exported model takes it from here.
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=64), dict(type='PackInputs')]
 dataset = dict(_delete_=True, _scope_='mmpretrain', type='CustomDataset', data_root=data_root)
 train_dataloader = dict(
     batch_size=32, num_workers=1, dataset=dict(data_prefix='train', pipeline=train_pipeline, **dataset)

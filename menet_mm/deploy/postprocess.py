@@ -1,0 +1,71 @@
+"""A network's outputs become results, with NumPy and OpenCV alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from menet_mm.errors import InputError
+
+from .description import Description, Nms
+
+#: Results of one picture. Of a detector, best first: ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the picture, ``scores``
+#: (n,) in 0..1, and ``labels`` (n,), indices into the classes. Of a classifier: ``scores`` (C,), which sum to 1.
+Result = dict[str, np.ndarray]
+
+
+def postprocess(
+    outputs: Sequence[np.ndarray],
+    sizes: Sequence[tuple[int, int]],
+    description: Description,
+    score_thr: float | None = None,
+) -> list[Result]:
+    """Turn a network's outputs into results, see :meth:`Runner.postprocess`.
+
+    Raises:
+        InputError: if the outputs do not fit the description.
+    """
+    count, nms, shape = len(description.classes), description.nms, outputs[-1].shape
+    if count not in (0, shape[-1]) or (nms and sum(nms.anchors) != shape[1]):
+        raise InputError(f'the description does not fit what the model gives, {shape}: export it again')
+    if nms is None:
+        return [dict(scores=_softmax(logits)) for logits in outputs[0]]
+    height, width = description.size
+    return [
+        _suppress(boxes * np.float32([w / width, h / height] * 2), scores, nms, score_thr)
+        for boxes, scores, (h, w) in zip(*outputs, sizes, strict=True)
+    ]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float | None) -> Result:
+    """Keep the best boxes of each level, and of those that overlap the best of each class, as MMDetection's heads do.
+
+    ``boxes`` (A, 4) and ``scores`` (A, C) come level after level.
+    """
+    threshold = nms.score_threshold if score_thr is None else score_thr
+    candidates = []
+    start = 0
+    for count in nms.anchors:
+        level = scores[start : start + count]
+        anchor, label = np.nonzero(level > threshold)
+        best = np.argsort(-level[anchor, label], kind='stable')[: nms.pre]
+        candidates.append((anchor[best] + start, label[best]))
+        start += count
+    anchor, label = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
+    found, values = boxes[anchor], scores[anchor, label]
+    large = (found[:, 2:] - found[:, :2] > nms.min_size).all(1)
+    found, values, label = found[large], values[large], label[large]
+    if len(found):
+        corners = np.hstack([found[:, :2], found[:, 2:] - found[:, :2]]).astype(float)
+        kept = cv2.dnn.NMSBoxesBatched(corners, values, label.astype(np.int32), threshold, nms.iou_threshold)
+        kept = np.asarray(kept, int)
+        kept = kept[np.argsort(-values[kept], kind='stable')][: nms.max_per_image]
+        found, values, label = found[kept], values[kept], label[kept]
+    return dict(boxes=found, scores=values, labels=label)

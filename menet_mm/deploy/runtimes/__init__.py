@@ -1,0 +1,169 @@
+"""The runtimes that a model can be exported for: a table of what each can do, and a file each that writes, quantizes, loads.
+
+A new runtime is a module with the functions ``write``, ``load`` and, for 8 bit, ``quantize``, and a row of :data:`RUNTIMES`.
+Nothing here imports torch or a runtime before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from menet_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime; its row says what is true of it, its module does the work."""
+
+    #: Name of the module here and of the Python package that runs models.
+    name: str
+    #: As ``tools/export.py --to`` calls it.
+    format: str
+    #: Endings of the model's file and of the file with its weights, if that is another.
+    suffix: str
+    weights: str | None = None
+    input_name: str = 'image'
+    #: ``{name}`` is the function's name of an output, ``{number}`` its place.
+    output_name: str = '{name}'
+    #: How much logits may differ from PyTorch's, relative to the largest.
+    tolerance: float = 1e-4
+    precisions: tuple[str, ...] = ('fp32',)
+    int8: bool = True
+    #: Whether one run can take several pictures. If not, a loaded model runs the pictures of a batch one by one.
+    dynamic_batch: bool = True
+    #: Whether its form depends on the processor, see ``block`` of :func:`menet_mm.deploy.to_deploy`.
+    block: bool = False
+    #: Packages that writing and quantizing need besides.
+    write_packages: tuple[str, ...] = ('onnx', 'onnxscript')
+    quantize_packages: tuple[str, ...] = ()
+
+    @property
+    def _module(self) -> ModuleType:
+        return import_module(f'.{self.name}', __name__)
+
+    def files(self, model: Path) -> list[Path]:
+        """The files of a model, without its description."""
+        return [model, *([model.with_suffix(self.weights)] if self.weights else [])]
+
+    def output_names(self, names: Sequence[str]) -> list[str]:
+        """What the outputs of a function are called in the written file."""
+        return [self.output_name.format(name=name, number=number) for number, name in enumerate(names)]
+
+    def check(self, int8: bool = False, dynamic_batch: bool = False) -> None:
+        """Check that a model can be written here.
+
+        Raises:
+            InputError: if the runtime cannot do what is asked for, or a package is missing.
+        """
+        for asked, what in (('int8', int8), ('dynamic_batch', dynamic_batch)):
+            if what and not getattr(self, asked):
+                others = ' or '.join(other.suffix for other in RUNTIMES.values() if getattr(other, asked))
+                option = f'--{asked.replace("_", "-")}'
+                raise InputError(f'{self.name} is written without {option}: leave it out, or use {others}')
+        for package in (self.name, *self.write_packages, *(self.quantize_packages if int8 else ())):
+            try:
+                import_module(package)
+            except ModuleNotFoundError:
+                raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`") from None
+
+    def write(self, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
+        """Write a function of one tensor (N, 3, h, w), as 32-bit floats, for inputs of the example's size.
+
+        Its ``outputs`` name the results, ``output`` if it has none. With ``dynamic_batch`` N may vary.
+        """
+        self._module.write(function, example, path, dynamic_batch, self.input_name)
+
+    def quantize(self, path: Path, batches: Sequence[np.ndarray]) -> None:
+        """Quantize a written model to 8 bit, in place, with the runtime's own tool, calibrated on inputs.
+
+        Weights get 7 of the 8 bits: processors without VNNI add pairs of products in 16 bits, which would overflow
+        (`ONNX Runtime's note <https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html>`_).
+        """
+        self._module.quantize(path, batches)
+
+    def load(
+        self,
+        path: Path,
+        input_name: str,
+        outputs: Sequence[str] | None = None,
+        threads: int | None = None,
+        precision: str = 'fp32',
+        int8: bool = False,
+    ) -> Callable[[np.ndarray], list[np.ndarray]]:
+        """Load a model.
+
+        Args:
+            path: the model.
+            input_name: name of its input.
+            outputs: names of its outputs; all by default.
+            threads: as of :class:`menet_mm.deploy.Runner`, and so is precision.
+            int8: whether the file is quantized.
+
+        Returns:
+            A function from a batch (N, 3, h, w) of 32-bit floats to the outputs. Several threads may call it at once.
+
+        Raises:
+            InputError: if the precision is not possible, the runtime is not installed, or the file is damaged.
+        """
+        if precision not in self.precisions:
+            known = ' or '.join(self.precisions)
+            raise InputError(f'{self.name} computes in {known}, but got {precision!r}: give another precision')
+        try:
+            return self._module.load(path, input_name, outputs, threads, precision, int8)
+        except InputError:
+            raise
+        except ModuleNotFoundError as error:
+            raise InputError(f'{path} needs {error.name}: run `pip install {error.name}`') from None
+        except Exception as error:  # each runtime has exceptions of its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip('.')
+            raise InputError(f'{path} cannot be loaded ({reason}): export it again') from None
+
+
+#: By name.
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime('onnxruntime', 'onnx', '.onnx', block=True),
+        Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
+        Runtime(
+            'ncnn',
+            'ncnn',
+            '.param',
+            '.bin',
+            input_name='in0',
+            output_name='out{number}',
+            tolerance=1e-3,
+            int8=False,  # its quantizer is no part of the Python package
+            dynamic_batch=False,
+            write_packages=('pnnx',),
+        ),
+    )
+}
+
+
+def runtime_of(path: str | Path) -> Runtime:
+    """The runtime that takes a file, by its ending.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for runtime in RUNTIMES.values():
+        if Path(path).suffix == runtime.suffix:
+            return runtime
+    known = ', '.join(f'{runtime.suffix} ({runtime.name})' for runtime in RUNTIMES.values())
+    raise InputError(f'{path} is no file of a runtime: its name must end in one of {known}')
+
+
+def is_exported(path: str | Path) -> bool:
+    """Tell whether a file is an exported model, by its ending."""
+    return any(Path(path).suffix == runtime.suffix for runtime in RUNTIMES.values())

@@ -1,0 +1,67 @@
+"""ONNX Runtime: one ``.onnx`` file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: ONNX Runtime runs AveragePool and others of opset 20 slower.
+OPSET = 18
+
+
+def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
+    """See :meth:`Runtime.write`."""
+    import torch
+
+    torch.onnx.export(
+        function,
+        (example,),
+        path,
+        input_names=[input_name],
+        output_names=list(getattr(function, 'outputs', ('output',))),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        dynamic_shapes=({0: torch.export.Dim('batch')},) if dynamic_batch else None,
+    )
+
+
+def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
+    """See :meth:`Runtime.quantize`."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    name = onnx.load(path).graph.input[0].name
+    inputs = ({name: batch} for batch in batches)
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> dict | None:
+            return next(inputs, None)
+
+    quantized = path.with_name(f'int8-{path.name}')
+    quantize_static(str(path), str(quantized), Reader(), per_channel=True, reduce_range=True)
+    os.replace(quantized, path)
+
+
+def load(
+    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """See :meth:`Runtime.load`; a session may be run by several threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Idle threads that spin would starve what else runs on a small device.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    if threads:
+        options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    return lambda batch: session.run(outputs, {input_name: batch})

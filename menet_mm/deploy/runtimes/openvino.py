@@ -1,0 +1,112 @@
+"""OpenVINO: an ``.xml`` file and its weights in a ``.bin``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from menet_mm.errors import InputError
+
+from . import onnxruntime
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: The variable from which OpenVINO takes what it may use of the processor, and all but AMX.
+ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
+
+
+@contextmanager
+def without_amx() -> Iterator[None]:
+    """Have OpenVINO leave Intel's AMX alone, if it computes for the first time in this process within the context.
+
+    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), and crashes
+    in some (https://github.com/openvinotoolkit/openvino/issues/37577). What it may use is read from the environment, once;
+    processes that this one starts choose for themselves.
+    """
+    chosen = ISA in os.environ
+    os.environ.setdefault(ISA, WITHOUT_AMX)
+    try:
+        yield
+    finally:
+        if not chosen:
+            os.environ.pop(ISA, None)  # another thread may have left the context already
+
+
+def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
+    """See :meth:`Runtime.write`."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = Path(folder) / 'model.onnx'
+        onnxruntime.write(function, example, onnx, dynamic_batch, input_name)
+        openvino.save_model(openvino.convert_model(onnx), path, compress_to_fp16=False)
+
+
+def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
+    """See :meth:`Runtime.quantize`."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    with without_amx():  # it runs the network to correct biases
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            subset_size=len(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
+    # The model's weights lie in the file that is replaced.
+    folder = path.with_name('int8')
+    openvino.save_model(quantized, folder / path.name, compress_to_fp16=False)
+    del model, quantized
+    for file in folder.iterdir():
+        os.replace(file, path.with_suffix(file.suffix))
+    folder.rmdir()
+
+
+def load(
+    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
+    # bf16 is right with AMX, and faster.
+    with nullcontext() if precision == 'bf16' and not int8 else without_amx():
+        import openvino
+
+        core = openvino.Core()
+        # OpenVINO would compute in fp32 without a word.
+        if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+            raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
+        # OpenVINO would choose the precision by itself.
+        properties = {
+            'INFERENCE_PRECISION_HINT': dict(fp32='f32', bf16='bf16')[precision],
+            'PERFORMANCE_HINT': 'LATENCY',
+        }
+        if threads:
+            properties['INFERENCE_NUM_THREADS'] = threads
+        model = core.compile_model(str(path), 'CPU', properties)
+    kernels = [op.get_rt_info()['primitiveType'].astype(str) for op in model.get_runtime_model().get_ops()]
+    if any('amx' in kernel and 'I8' in kernel for kernel in kernels):
+        raise InputError(
+            f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit: set {ISA}={WITHOUT_AMX} '
+            'before OpenVINO is first used in this process'
+        )
+    names = outputs or [output.any_name for output in model.outputs]
+    # A request holds the tensors of one run, so each thread has its own.
+    local = threading.local()
+
+    def infer(batch: np.ndarray) -> list[np.ndarray]:
+        if not hasattr(local, 'request'):
+            local.request = model.create_infer_request()
+        local.request.infer({input_name: batch})
+        return [local.request.get_tensor(name).data.copy() for name in names]
+
+    return infer
