@@ -1,0 +1,23 @@
+"""Passes for the first unit of each stage, which halves the maps and concatenates its pooled input."""
+
+from __future__ import annotations
+
+from .layout import NetworkLayout
+
+
+def average_as_convolution(layout: NetworkLayout) -> None:
+    """Write the 3x3 average as a depthwise convolution, unless whole blocks let the pooling itself be blocked."""
+    for unit in layout.units:
+        unit.average_as_convolution = unit.pooled is not None and unit.entering.width % layout.block != 0
+
+
+def activation_before_concat(layout: NetworkLayout) -> None:
+    """Put the ReLU into the expanding convolution. The pooled input needs none: averages of a ReLU are not negative."""
+    for unit in layout.units:
+        unit.activation_before_concat = unit.pooled is not None and unit.relu
+
+
+def block_sums(layout: NetworkLayout) -> None:
+    """Bring a stage's first result into the blocked layout, which the sums then keep."""
+    for first, *others in layout.stages:
+        first.to_blocks = bool(others) and others[0].expands_blocked and not first.expands_blocked
