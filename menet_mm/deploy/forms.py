@@ -16,7 +16,7 @@ from torch import nn
 
 from menet_mm.errors import InputError
 
-from .passes import downsampling, layers, padding, shuffle
+from .passes import layers, order, padding
 from .passes.rearrange import rearrange
 
 #: Numbers of channels that ONNX Runtime's blocked layout keeps together: 8 on an x86 processor, 16 on one with AVX-512 and
@@ -25,37 +25,31 @@ BLOCKS = (8, 16)
 
 
 class Pass(NamedTuple):
-    """One rewrite, which keeps the function of a model."""
+    """A named rewrite, which keeps the function of a model."""
 
     name: str
-    #: Changes a model, or a :class:`~menet_mm.deploy.passes.layout.NetworkLayout`, in place.
-    function: Callable[..., None]
-    #: One line.
+    function: Callable[..., None]  # changes a model, or a network's layout, in place
     summary: str
     changes_layout: bool = False
-    #: Passes without which it is skipped as well.
-    needs: tuple[str, ...] = ()
+    needs: str = ''  # a pass without which this one is skipped, too
 
 
 def _table(*functions: Callable, **settings: object) -> dict[str, Pass]:
-    return {f.__name__: Pass(f.__name__, f, f.__doc__.partition('\n')[0], **settings) for f in functions}
+    return {f.__name__: Pass(f.__name__, f, f.__doc__.splitlines()[0], **settings) for f in functions}
 
 
 _FOLD = _table(layers.fold_norms)
-_LAYOUT = dict(changes_layout=True, needs=('fold_norms',))
-
-#: The passes of each target by name, in their order.
+#: The passes of each target by name, in the order in which they run. Without ``fold_norms``, no layout changes.
 PASSES: dict[str, dict[str, Pass]] = {
     'torch': {**_FOLD, **_table(layers.channels_last)},
     'onnxruntime': {
         **_FOLD,
         **_table(layers.transposed_linear, layers.global_average),
-        **_table(padding.pad_stem, **_LAYOUT),
-        **_table(padding.pad_sums, changes_layout=True, needs=('fold_norms', 'pad_groups')),
-        **_table(padding.pad_bottleneck, padding.pad_groups, padding.pad_side_path, **_LAYOUT),
-        **_table(shuffle.move_shuffle, shuffle.absorb_shuffle, **_LAYOUT),
-        **_table(downsampling.average_as_convolution, downsampling.activation_before_concat, **_LAYOUT),
-        **_table(downsampling.block_sums, **_LAYOUT),
+        **_table(padding.pad_stem, changes_layout=True),
+        **_table(padding.pad_sums, changes_layout=True, needs='pad_groups'),
+        **_table(padding.pad_bottleneck, padding.pad_groups, padding.pad_side_path, changes_layout=True),
+        **_table(order.move_shuffle, order.absorb_shuffle, order.average_as_convolution, changes_layout=True),
+        **_table(order.activation_before_concat, order.block_sums, changes_layout=True),
     },
     'openvino': _FOLD,
     'ncnn': _FOLD,
@@ -70,9 +64,7 @@ def native_block() -> int:
     return 8 if plain else 16
 
 
-def to_deploy(
-    model: nn.Module, target: str = 'torch', block: int | None = None, skip: Iterable[str] = ()
-) -> nn.Module:
+def to_deploy(model: nn.Module, target: str = 'torch', block: int | None = None, skip: Iterable[str] = ()) -> nn.Module:
     """Make the inference form of a model for a runtime. The model itself stays as it is.
 
     Args:
@@ -102,20 +94,15 @@ def to_deploy(
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}")
     if block not in (None, *BLOCKS):
         raise InputError(f'unknown block {block}: choose one of {", ".join(map(str, BLOCKS))}')
-    passes = _choose(target, {skip} if isinstance(skip, str) else set(skip))
-    model = copy.deepcopy(model).eval()
-    for chosen in passes:
-        if not chosen.changes_layout:
-            chosen.function(model)
-    changes = [chosen.function for chosen in passes if chosen.changes_layout]
-    if changes:
-        rearrange(model, block or native_block(), changes)
-    return model.requires_grad_(False)
-
-
-def _choose(target: str, skip: set[str]) -> list[Pass]:
-    passes = PASSES[target]
+    passes, skip = PASSES[target], {skip} if isinstance(skip, str) else set(skip)
     for name in sorted(skip - passes.keys()):
         near = get_close_matches(name, passes, n=1, cutoff=0)[0]
-        raise InputError(f"unknown pass '{name}' for {target}: did you mean '{near}'? Choose from {', '.join(passes)}")
-    return [each for name, each in passes.items() if not skip & {name, *each.needs}]
+        raise InputError(f"unknown pass '{name}': did you mean '{near}'? {target} has {', '.join(passes)}")
+    model = copy.deepcopy(model).eval()
+    chosen = [each for each in passes.values() if not skip & {each.name, each.needs}]
+    for each in chosen:
+        if not each.changes_layout:
+            each.function(model)
+    if changes := [each.function for each in chosen if each.changes_layout]:
+        rearrange(model, block or native_block(), changes)
+    return model.requires_grad_(False)
