@@ -35,7 +35,7 @@ class Pass(NamedTuple):
 
 
 def _table(*functions: Callable, **settings: object) -> dict[str, Pass]:
-    return {f.__name__: Pass(f.__name__, f, f.__doc__.splitlines()[0], **settings) for f in functions}
+    return {f.__name__: Pass(f.__name__, f, (f.__doc__ or '').partition('\n')[0], **settings) for f in functions}
 
 
 _FOLD = _table(layers.fold_norms)
