@@ -19,6 +19,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
 from menet_mm.errors import InputError
+from menet_mm.utils.config import find_config
 
 if TYPE_CHECKING:
     from mmdet.apis import DetInferencer
@@ -42,7 +43,7 @@ def find_model(name: str) -> tuple[str, str | None]:
     """Find a model's config and its published weights.
 
     Args:
-        name: of :func:`list_models`, or a config file.
+        name: a config's name or file, as of :func:`menet_mm.utils.config.find_config`.
 
     Returns:
         Path of the config, and address of the weights or None.
@@ -50,14 +51,8 @@ def find_model(name: str) -> tuple[str, str | None]:
     Raises:
         InputError: if there is neither such a file nor such a name.
     """
-    if name.endswith('.py'):
-        if not Path(name).is_file():
-            raise InputError(f'no config {name}: give a file, or a name such as ssd_menet228_voc')
-        return name, None
-    models = list_models()
-    if name not in models:
-        raise InputError(f"unknown model '{name}': give a config file or one of {', '.join(models)}")
-    return models[name]['Config'], models[name]['Weights']
+    path = find_config(name)
+    return str(path), list_models().get(path.stem, {}).get('Weights')
 
 
 def get_inferencer(
