@@ -13,9 +13,12 @@ def tracked_files() -> set[Path] | None:
     """Files that git tracks here, or None outside a checkout, such as in an unpacked source distribution."""
     if not (ROOT / '.git').exists():
         return None
-    names = subprocess.run(
-        ['git', '-C', str(ROOT), 'ls-files', '-z'], capture_output=True, text=True, check=True
-    ).stdout
+    git = ['git', '-C', str(ROOT), 'ls-files', '-z']
+    try:
+        names = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f'warning: all files are packed, since git does not say which it tracks: {error}')
+        return None
     return {ROOT / name for name in names.split('\0') if name}
 
 

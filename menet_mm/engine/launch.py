@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import METRICS, DefaultScope
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
@@ -110,8 +110,8 @@ def _name_best(cfg: Config) -> str | None:
         kind = str(metric.get('type', '')).rpartition('.')[2]
         if not isinstance(chosen, str) or kind not in BEST:
             return None
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            prefix = metric.get('prefix') or METRICS.get(metric['type']).default_prefix
+        with METRICS.switch_scope_and_registry(metric.get('_scope_') or cfg.get('default_scope')) as registry:
+            prefix = metric.get('prefix') or registry.get(metric['type']).default_prefix
         if chosen.startswith(f'{prefix}/'):
             return None
         hook.save_best = f'{prefix}/{BEST[kind]}'
