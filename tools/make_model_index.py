@@ -10,8 +10,6 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import run
@@ -56,6 +54,9 @@ RIVALS = {
 
 def describe(path: Path) -> tuple[str, int]:
     """Name of a config's collection, and number of the model's parameters."""
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
     cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         parameters = sum(p.numel() for p in MODELS.build(cfg.model).parameters())

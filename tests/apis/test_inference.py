@@ -49,7 +49,7 @@ def test_both_tasks_alternate_in_one_process(weights):
 
 def test_what_cannot_be_built_is_said(weights):
     for arguments, message in [
-        (('menet999', 'x.pth'), 'no config menet999: give a file, or a name such as menet'),
+        (('menet999', 'x.pth'), 'no config menet999: give a file, or a name such as'),
         (('none.py', 'x.pth'), 'no config none.py'),
         (('menet108_in1k',), 'no weights of menet108_in1k are published'),
         (('menet108_in1k', 'none.pth'), 'no checkpoint none.pth'),
