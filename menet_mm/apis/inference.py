@@ -40,17 +40,7 @@ def list_models() -> dict[str, dict]:
 
 
 def find_model(name: str) -> tuple[str, str | None]:
-    """Find a model's config and its published weights.
-
-    Args:
-        name: a config's name or file, as of :func:`menet_mm.utils.config.find_config`.
-
-    Returns:
-        Path of the config, and address of the weights or None.
-
-    Raises:
-        InputError: if there is neither such a file nor such a name.
-    """
+    """Find a config as :func:`menet_mm.utils.config.find_config` does, and the address of its published weights or None."""
     path = find_config(name)
     return str(path), list_models().get(path.stem, {}).get('Weights')
 
@@ -128,9 +118,6 @@ def get_predictor(
     Returns:
         A function from a picture (H, W, 3), 8 bit, blue first, to ``boxes``, ``scores`` and ``labels`` of a detector or
         ``scores`` of a classifier; and the classes, if they are known.
-
-    Raises:
-        InputError: as :func:`get_inferencer`.
     """
     # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')

@@ -96,13 +96,9 @@ def explain_build_errors() -> Iterator[None]:
 
 
 def _name_best(cfg: Config) -> str | None:
-    """Choose a value of the metric for ``save_best`` if the config names none, or one of another metric.
+    """Set ``save_best`` if it is 'auto' or names another metric; returns what to say of it.
 
-    mmengine takes the first for 'auto', which may be of a single class, and fails in the first validation if the name is not
-    reported.
-
-    Returns:
-        What to say if it was changed.
+    For 'auto' mmengine takes the first value, which may be of a single class. A name that is not reported fails after an epoch.
     """
     hook, metrics = cfg.get('default_hooks', {}).get('checkpoint') or {}, cfg.get('val_evaluator') or []
     chosen = hook.get('save_best')
