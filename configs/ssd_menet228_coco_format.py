@@ -4,7 +4,6 @@ data_root = 'data/shapes/'
 data_hint = 'run `python tools/make_shapes.py`'
 classes = ('circle', 'square', 'triangle', 'star')
 model = dict(bbox_head=dict(num_classes=4))
-
 dataset = dict(
     _delete_=True,
     _scope_='mmdet',
@@ -34,3 +33,4 @@ val_evaluator = dict(
     classwise=True,
 )
 test_evaluator = val_evaluator
+default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP'))

@@ -4,7 +4,6 @@ data_root = 'data/shapes/'
 data_hint = 'run `python tools/make_shapes.py`'
 classes = ('circle', 'square', 'triangle', 'star')
 input_size = 160
-max_epochs = 10
 
 anchor_generator = dict(
     strides=[16, 32, 53, 80, 160, 160],
@@ -26,8 +25,7 @@ train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **da
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+train_cfg = dict(max_epochs=10, val_interval=2)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = 300
-param_scheduler[1].end = max_epochs
 auto_scale_lr = dict(base_batch_size=8)

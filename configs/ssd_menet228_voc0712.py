@@ -1,6 +1,5 @@
 _base_ = 'ssd_menet228_voc.py'
 # Three times as many pictures as VOC 2007 alone, in half the epochs.
-max_epochs = 120
 voc07 = _base_.train_dataloader.dataset
 voc12 = dict(voc07, ann_file='VOC2012/ImageSets/Main/trainval.txt', data_prefix=dict(sub_data_root='VOC2012/'))
 train_dataloader = dict(
@@ -13,6 +12,4 @@ train_dataloader = dict(
         datasets=[voc07, voc12],
     )
 )
-train_cfg = dict(max_epochs=max_epochs, val_interval=5)
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].end = max_epochs
+train_cfg = dict(max_epochs=120, val_interval=5)

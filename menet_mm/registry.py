@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -18,6 +19,12 @@ MODELS = Registry(
     locations=['menet_mm.models', 'menet_mm.deploy.exported'],
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='menet_mm', locations=['menet_mm.engine.hooks'])
+PARAM_SCHEDULERS = Registry(
+    'parameter scheduler',
+    parent=MMENGINE_PARAM_SCHEDULERS,
+    scope='menet_mm',
+    locations=['menet_mm.engine.schedulers'],
+)
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,

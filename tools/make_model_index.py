@@ -1,14 +1,19 @@
 """Write the model indexes from the configs: the checkout's and, with paths as seen from there, the installed package's.
 
 mmengine's inferencers read the checkout's, `mmengine.hub` and `menet_mm.get_inferencer` the package's in `menet_mm/.mim`.
-Run it after adding a config; a test compares.
+For developers: it needs a git checkout and lists the configs that git tracks. Run it after `git add` of a new config; a test
+compares.
 """
 
+import argparse
+import subprocess
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+
+from menet_mm.errors import InputError
+from menet_mm.utils.cli import run
+from menet_mm.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = '# Made by tools/make_model_index.py.\n'
@@ -49,15 +54,31 @@ RIVALS = {
 
 def describe(path: Path) -> tuple[str, int]:
     """Name of a config's collection, and number of the model's parameters."""
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
     cfg = Config.fromfile(path)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         parameters = sum(p.numel() for p in MODELS.build(cfg.model).parameters())
     return RIVALS.get(cfg.model.backbone.type, MENET)['Name'], parameters
 
 
+def tracked_configs() -> list[Path]:
+    """The configs that git tracks; others may be private.
+
+    Raises:
+        InputError: outside a git checkout, such as in an installed package.
+    """
+    git = ['git', '-C', str(ROOT), 'ls-files', '-z', ':(glob)configs/*.py']
+    result = subprocess.run(git, capture_output=True, text=True)
+    if not (ROOT / '.git').exists() or result.returncode:
+        raise InputError(f'{ROOT} is not a git checkout: clone the repository and run the tool there')
+    return sorted(ROOT / name for name in result.stdout.split('\0') if name)
+
+
 def render() -> dict[str, str]:
     """Content of every file, by its path from the root."""
-    described = {path.stem: describe(path) for path in sorted((ROOT / 'configs').glob('*.py'))}
+    described = {path.stem: describe(path) for path in tracked_configs()}
     files = {}
     for index, (metafile, folder) in PLACES.items():
         models = [
@@ -77,7 +98,12 @@ def render() -> dict[str, str]:
     return files
 
 
-if __name__ == '__main__':
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name, text in render().items():
-        (ROOT / name).write_text(text)
+        write_text(ROOT / name, text)
         print(name)
+
+
+if __name__ == '__main__':
+    run(main)

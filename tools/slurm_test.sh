@@ -2,6 +2,9 @@
 # Evaluate under Slurm: [GPUS=8] tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS shape the job.
 set -euo pipefail
+usage() { sed -n '2,/^set /s/^# //p' "$0"; }
+case ${1:-} in -h | --help) usage && exit ;; esac
+(($# >= 4)) || { usage >&2 && exit 2; }
 partition=$1 job_name=$2 config=$3 checkpoint=$4
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config, ConfigDict
-
 from menet_mm.deploy.runtimes import is_exported
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
@@ -37,45 +35,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def draw(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch the library's visualization hook on; the two libraries name its options differently."""
-    hook = cfg.default_hooks.visualization
-    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
-    if cfg.default_scope == 'mmdet':
-        hook.update(draw=True, test_out_dir=args.show_dir)
-    else:
-        hook.update(enable=True, out_dir=args.show_dir)
-
-
-def use_tta(cfg: Config) -> None:
-    """Wrap model and pipeline for test-time augmentation; by default with flips, as the libraries' scripts do."""
-    pipeline = cfg.test_dataloader.dataset.pipeline
-    if cfg.default_scope == 'mmdet':
-        nms = dict(type='nms', iou_threshold=0.5)
-        model = dict(_scope_='mmdet', type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
-        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-        pack = dict(type='PackDetInputs', meta_keys=keys)
-    else:
-        model = dict(_scope_='mmpretrain', type='AverageClsScoreTTA')
-        pack = pipeline[-1]
-    flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
-    # Ground truth is loaded behind the flip, which would mirror it too; mmdet's own script scores against mirrored boxes.
-    load = [step for step in pipeline if step.type == 'LoadAnnotations']
-    images = [step for step in pipeline[:-1] if step.type != 'LoadAnnotations']
-    flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
-    cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
-
-
-def use_exported(cfg: Config, args: argparse.Namespace) -> None:
-    """Put an exported model in the place of the config's."""
-    if args.amp or args.tta:
-        raise InputError(f'--amp and --tta are for checkpoints, but {args.checkpoint} is an exported model')
-    cfg.model = ConfigDict(type='menet_mm.ExportedModel', path=args.checkpoint, precision=args.precision)
-    cfg.pop('data_preprocessor', None)
-    cfg.load_from = None
-
-
 def main() -> None:
     args = parse_args()
     # mmengine would find out at the end of the test.
@@ -85,11 +44,14 @@ def main() -> None:
 
     import mmengine
 
-    from menet_mm.engine.launch import build_runner, check_checkpoint, check_data
+    from menet_mm.engine.launch import build_runner, check_checkpoint, check_data, explain_build_errors
+    from menet_mm.engine.testing import draw_results, use_exported, use_tta
+    from menet_mm.evaluation.dump import dump_metric
 
-    exported = is_exported(args.checkpoint)
-    if exported:
-        use_exported(cfg, args)
+    if is_exported(args.checkpoint):
+        if args.amp or args.tta:
+            raise InputError(f'--amp and --tta are for checkpoints, but {args.checkpoint} is an exported model')
+        use_exported(cfg, args.checkpoint, args.precision)
     elif args.precision != 'fp32':
         raise InputError('--precision is for exported models; for checkpoints there is --amp, on a GPU')
     else:
@@ -102,17 +64,16 @@ def main() -> None:
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:
-        draw(cfg, args)
+        draw_results(cfg, args.show, args.show_dir, args.wait_time, args.interval)
     if args.tta:
         use_tta(cfg)
 
     check_data(cfg, 'test')
-    runner = build_runner(cfg)
-    if args.out and args.out_item == 'pred':
-        from menet_mm.evaluation.dump import dump_metric
-
-        runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
-    metrics = runner.test()
+    with explain_build_errors():
+        runner = build_runner(cfg)
+        if args.out and args.out_item == 'pred':
+            runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
 

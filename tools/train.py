@@ -32,7 +32,7 @@ def main() -> None:
     import torch
 
     from menet_mm.checkpoints import use_tensors_only
-    from menet_mm.engine.launch import build_runner, check_batches, check_checkpoint, check_data
+    from menet_mm.engine.launch import build_runner, check_batches, check_checkpoint, check_data, explain_build_errors
 
     if args.amp:
         if not torch.cuda.is_available():
@@ -53,9 +53,10 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
 
     check_data(cfg, 'train', 'val')
-    runner = build_runner(cfg)
-    check_batches(runner)
-    runner.train()
+    with explain_build_errors():
+        runner = build_runner(cfg)
+        check_batches(runner)
+        runner.train()
 
 
 if __name__ == '__main__':

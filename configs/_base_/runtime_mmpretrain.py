@@ -1,5 +1,5 @@
 _base_ = 'mmpretrain::_base_/default_runtime.py'
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='auto'))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='accuracy/top1'))
 custom_hooks = [
     dict(type='menet_mm.InputCheckHook'),
     dict(type='menet_mm.CPUTrainingHook'),

@@ -19,6 +19,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
 from menet_mm.errors import InputError
+from menet_mm.utils.config import find_config
 
 if TYPE_CHECKING:
     from mmdet.apis import DetInferencer
@@ -39,25 +40,9 @@ def list_models() -> dict[str, dict]:
 
 
 def find_model(name: str) -> tuple[str, str | None]:
-    """Find a model's config and its published weights.
-
-    Args:
-        name: of :func:`list_models`, or a config file.
-
-    Returns:
-        Path of the config, and address of the weights or None.
-
-    Raises:
-        InputError: if there is neither such a file nor such a name.
-    """
-    if name.endswith('.py'):
-        if not Path(name).is_file():
-            raise InputError(f'no config {name}: give a file, or a name such as ssd_menet228_voc')
-        return name, None
-    models = list_models()
-    if name not in models:
-        raise InputError(f"unknown model '{name}': give a config file or one of {', '.join(models)}")
-    return models[name]['Config'], models[name]['Weights']
+    """Find a config as :func:`menet_mm.utils.config.find_config` does, and the address of its published weights or None."""
+    path = find_config(name)
+    return str(path), list_models().get(path.stem, {}).get('Weights')
 
 
 def get_inferencer(
@@ -133,9 +118,6 @@ def get_predictor(
     Returns:
         A function from a picture (H, W, 3), 8 bit, blue first, to ``boxes``, ``scores`` and ``labels`` of a detector or
         ``scores`` of a classifier; and the classes, if they are known.
-
-    Raises:
-        InputError: as :func:`get_inferencer`.
     """
     # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')

@@ -1,20 +1,22 @@
-"""From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, processes, memory."""
+"""From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, processes, errors."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
 from menet_mm.datasets.doctor import check_annotations
 from menet_mm.errors import InputError
 
-#: Numbers of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+#: By the type of a metric that reports several values: the one that decides which checkpoint is best.
+BEST = dict(VOCMetric='mAP', CocoMetric='bbox_mAP', Accuracy='top1')
 
 
 def check_checkpoint(path: str, trust: bool) -> None:
@@ -50,9 +52,10 @@ def build_runner(cfg: Config) -> Runner:
         InputError: if a launcher other than torchrun is used without a GPU.
     """
     _start_processes(cfg)
-    if not torch.cuda.is_available():
-        keep_memory()
+    best = _name_best(cfg)
     runner = Runner.from_cfg(cfg)
+    if best:
+        runner.logger.info(best)
     runner.logger.addFilter(lambda record: 'will be deprecated in future' not in record.getMessage())
     return runner
 
@@ -71,6 +74,47 @@ def check_batches(runner: Runner) -> None:
         )
 
 
+@contextmanager
+def explain_build_errors() -> Iterator[None]:
+    """Turn what a class says of its arguments, while mmengine builds it, into one sentence with its type.
+
+    Raises:
+        InputError: in place of such an error; others pass.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        built = [frame.f_locals for frame in frames if frame.f_code.co_name == 'build_from_cfg']
+        if not built:
+            raise
+        kind = built[-1].get('obj_type') or built[-1]['cfg']['type']
+        reason = str(error.args[0]).partition('. Please check')[0].strip() if error.args else type(error).__name__
+        raise InputError(f"type='{kind}' cannot be built: {reason}; correct its settings in the config") from error
+
+
+def _name_best(cfg: Config) -> str | None:
+    """Set ``save_best`` if it is 'auto' or names another metric; returns what to say of it.
+
+    For 'auto' mmengine takes the first value, which may be of a single class. A name that is not reported fails after an epoch.
+    """
+    hook, metrics = cfg.get('default_hooks', {}).get('checkpoint') or {}, cfg.get('val_evaluator') or []
+    chosen = hook.get('save_best')
+    for metric in [metrics] if isinstance(metrics, dict) else metrics:
+        kind = str(metric.get('type', '')).rpartition('.')[2]
+        if not isinstance(chosen, str) or kind not in BEST:
+            return None
+        with METRICS.switch_scope_and_registry(metric.get('_scope_') or cfg.get('default_scope')) as registry:
+            prefix = metric.get('prefix') or registry.get(metric['type']).default_prefix
+        if chosen.startswith(f'{prefix}/'):
+            return None
+        hook.save_best = f'{prefix}/{BEST[kind]}'
+        return f'The best checkpoint is that of the highest {hook.save_best}: {kind} reports no {chosen}'
+    return None
+
+
 def _start_processes(cfg: Config) -> None:
     """Start the process group of a distributed run without a GPU, for which mmengine has no way of its own.
 
@@ -81,16 +125,7 @@ def _start_processes(cfg: Config) -> None:
     if cfg.launcher != 'pytorch':
         raise InputError(f'--launcher {cfg.launcher} needs a GPU; without one use tools/dist_train.sh or dist_test.sh')
     torch.distributed.init_process_group(backend='gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-
-
-def keep_memory() -> None:
-    """Let glibc keep memory that was freed, in this process; does nothing with another C library.
-
-    A CPU training frees and takes the same large blocks in every iteration. By default each goes back to the kernel, which
-    fills it with zeros before it gives it out again: a fifth of the time (docs/deployment.md).
-    """
-    if platform.libc_ver()[0] == 'glibc':
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
+    defaults = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if 'find_unused_parameters' in cfg:  # mmengine reads it only if there is no model_wrapper_cfg
+        defaults['find_unused_parameters'] = cfg.find_unused_parameters
+    cfg.model_wrapper_cfg = {**defaults, **(cfg.get('model_wrapper_cfg') or {})}

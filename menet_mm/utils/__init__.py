@@ -24,6 +24,7 @@ def register_all_modules(init_default_scope: bool = False) -> None:
     import_module('menet_mm.models')
     import_module('menet_mm.deploy.exported')
     import_module('menet_mm.engine.hooks')
+    import_module('menet_mm.engine.schedulers')
     if find_spec('mmdet'):
         import_module('menet_mm.datasets.transforms')
     if init_default_scope:

@@ -1,7 +1,7 @@
 """What the command lines in ``tools/`` share: messages and status, arguments, the config.
 
-Nothing here imports torch or a whole MM library, which takes seconds: the tools do that in ``main``, behind reading their
-arguments, so that ``--help`` and mistakes are answered at once. On a device that only runs a model there is no mmengine.
+Importing this module loads neither torch nor an MM library, which takes seconds, so that ``--help`` and mistakes in the
+arguments are answered at once. On a device that only runs a model there is no mmengine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from menet_mm.errors import InputError
+from menet_mm.utils.config import find_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a mistake in the input ends it with one sentence and status 1, without a traceback."""
-    # Said by the libraries at every start, and nothing that a user could act on.
+    # The libraries say these at every start; a user cannot act on them.
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
@@ -40,7 +41,7 @@ def run(main: Callable[[], None]) -> None:
     except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         sys.exit(f'error: {error.filename} cannot be written or read ({error.strerror}): give another path')
     except AssertionError as error:
-        # A picture that the check at the start did not read, met by a data loader's worker.
+        # A data loader's worker met a picture that the check at the start had not read.
         found = re.search(r'failed to load image: (\S+)', str(error))
         if not found:
             raise
@@ -62,7 +63,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that OpenMMLab's train and test scripts have in common."""
     from mmengine.config import DictAction
 
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     parser.add_argument(
         '--cfg-options',
@@ -82,19 +83,21 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
 
     Raises:
-        InputError: if there is no such file.
+        InputError: if there is no such config, or a key is misspelt in it or in the options.
     """
     from mmengine.config import Config
 
-    if not Path(args.config).is_file():
-        raise InputError(f'no config {args.config}: give a file, such as configs/ssd_menet228_voc.py')
+    path = find_config(args.config)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
+    cfg = Config.fromfile(path)
     if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
         with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
             import_module(f'{cfg.default_scope}.datasets')
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    from menet_mm.utils.keys import check_keys
+
+    check_keys(cfg, args.cfg_options)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / path.stem)
     return cfg

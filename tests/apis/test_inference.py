@@ -1,5 +1,7 @@
 """Models by name, in both libraries, one after the other in one process."""
 
+from pathlib import Path
+
 import mmengine
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def test_both_tasks_alternate_in_one_process(weights):
 
 def test_what_cannot_be_built_is_said(weights):
     for arguments, message in [
-        (('menet999', 'x.pth'), "unknown model 'menet999': give a config file or one of"),
+        (('menet999', 'x.pth'), 'no config menet999: give a file, or a name such as'),
         (('none.py', 'x.pth'), 'no config none.py'),
         (('menet108_in1k',), 'no weights of menet108_in1k are published'),
         (('menet108_in1k', 'none.pth'), 'no checkpoint none.pth'),
@@ -60,13 +62,19 @@ def test_what_cannot_be_built_is_said(weights):
 
 
 def test_every_config_has_a_name():
-    from pathlib import Path
-
     names = {path.stem for path in Path('configs').glob('*.py')}
     assert set(list_models()) == names
     for name in names:
         path, _ = find_model(name)
         assert Path(path).samefile(f'configs/{name}.py')
+        assert Path(list_models()[name]['Config']).samefile(path)
+
+
+def test_a_new_config_is_known_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs/mine.py').write_text('')
+    monkeypatch.chdir(tmp_path)
+    assert find_model('mine') == ('configs/mine.py', None)
 
 
 def test_both_model_indexes_are_what_the_tool_writes():

@@ -96,6 +96,14 @@ def test_leaves_are_thin():
         assert hops <= 2, path
 
 
+def test_the_best_checkpoint_is_chosen_by_a_named_metric():
+    """mmengine's 'auto' takes the first value, which is that of one class for COCO with classwise=True."""
+    best = dict(VOCMetric='pascal_voc/mAP', CocoMetric='coco/bbox_mAP', Accuracy='accuracy/top1')
+    for path in CONFIGS:
+        cfg = Config.fromfile(path)
+        assert cfg.default_hooks.checkpoint.save_best == best[cfg.val_evaluator.type], path
+
+
 def test_all_published_variants_have_their_three_configs():
     names = {path.stem for path in CONFIGS}
     for width in (108, 128, 160, 228, 256, 348, 352, 456):

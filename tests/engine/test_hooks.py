@@ -1,14 +1,39 @@
 """What InputCheckHook lets pass, and what it stops; the whole command lines are tested in tests/tools."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModule
+from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch import nn
 
 from menet_mm import InputError
 from menet_mm.engine.hooks import InputCheckHook
+
+
+class NoPictures(BaseDataset):
+    def load_data_list(self):
+        return []
+
+
+def start_training(model, schedulers=(), iterations=6):
+    """Call the hook as a runner does that is about to train."""
+    training = SimpleNamespace(dataloader=SimpleNamespace(dataset=NoPictures(serialize_data=False)))
+    InputCheckHook().before_run(
+        SimpleNamespace(
+            model=model,
+            _train_loop=training,
+            _val_loop=None,
+            _test_loop=None,
+            param_schedulers=list(schedulers),
+            max_epochs=2,
+            max_iters=iterations,
+            logger=logging.getLogger('hook'),
+        )
+    )
 
 
 def runner_of(model, *, training=False, resume=False):
@@ -62,7 +87,16 @@ def test_weights_to_start_from_are_checked_alone_and_in_a_list(tmp_path, more):
             state = nn.Conv2d(3, width, 1).state_dict(prefix=f'{start or ""}conv.')
             torch.save(dict(state_dict=state), path)
             if not message:
-                InputCheckHook()._check_pretrained(model)
+                start_training(model)
                 continue
             with pytest.raises(InputError, match=message):
-                InputCheckHook()._check_pretrained(model)
+                start_training(model)
+
+
+@pytest.mark.parametrize(('iterations', 'said'), [(500, 0), (6, 1)])
+def test_a_warm_up_that_is_longer_than_the_training_is_said(caplog, iterations, said):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    warm_up = LinearLR(optimizer, by_epoch=False, end=500)
+    start_training(nn.Conv2d(3, 4, 1), [warm_up, CosineAnnealingLR(optimizer, end=2)], iterations)
+    assert len(caplog.records) == said
+    assert all('takes 500 iterations, but the training has 6' in record.message for record in caplog.records)

@@ -25,7 +25,6 @@ def options(shapes: Path, epochs: int) -> list[str]:
         f'train_cfg.max_epochs={epochs}',
         f'train_cfg.val_interval={epochs}',
         'param_scheduler.0.end=5',
-        f'param_scheduler.1.end={epochs}',
         'train_dataloader.batch_size=4',
         *(f'{split}_dataloader.num_workers=1' for split in ('train', 'val', 'test')),
         *(f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')),

@@ -1,6 +1,7 @@
 """The model index through the command line, of a checkout with a few configs."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import mmengine
@@ -20,7 +21,16 @@ def test_networks_are_in_their_papers_collections(tool, tmp_path):
     shutil.copytree('configs/_base_', tmp_path / 'configs/_base_')
     for name in COLLECTIONS:
         shutil.copy(f'configs/{name}.py', tmp_path / 'configs')
-    tool(tmp_path / 'tools/make_model_index.py')
+    command = tmp_path / 'tools/make_model_index.py'
+    said = tool(command, ok=False).stdout
+    assert said.strip().splitlines()[-1].startswith(f'error: {tmp_path} is not a git checkout')
+    assert 'usage: ' in tool(command, '--help').stdout
+    assert not list(tmp_path.rglob('*.yml'))
+
+    for arguments in (['init', '-q'], ['add', '.']):
+        subprocess.run(['git', '-C', tmp_path, *arguments], check=True)
+    shutil.copy('configs/menet108_in1k.py', tmp_path / 'configs/private.py')
+    tool(command)
 
     for index, folder in (('model-index.yml', 'configs'), ('menet_mm/.mim/model-index.yml', 'configs/menet')):
         assert Path(index).read_text() == (tmp_path / index).read_text()

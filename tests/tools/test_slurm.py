@@ -1,6 +1,8 @@
-"""What the Slurm scripts ask of srun; one that only prints its arguments stands in for it."""
+"""What the shell scripts say without arguments, and what the Slurm scripts ask of srun; a stub that prints stands in for it."""
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +35,18 @@ def test_testing_on_part_of_one(srun):
     at = words.index('python')
     assert words[at + 2].endswith('tools/test.py')
     assert words[at + 3 :] == ['x.py', 'x.pth', '--launcher', 'slurm', '--out', 'x.pkl']
+
+
+@pytest.mark.parametrize(
+    ('script', 'too_few'),
+    [('dist_train', ['x.py']), ('dist_test', []), ('slurm_train', []), ('slurm_test', ['gpu', 'job'])],
+)
+def test_usage(script, too_few):
+    path = Path(__file__).resolve().parent.parent.parent / f'tools/{script}.sh'
+    asked = subprocess.run(['bash', path, '--help'], capture_output=True, text=True)
+    assert asked.returncode == 0
+    assert f'tools/{script}.sh ' in asked.stdout
+    assert 'CONFIG' in asked.stdout
+    wrong = subprocess.run(['bash', path, *too_few], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stderr == asked.stdout

@@ -1,6 +1,5 @@
 # For one GPU: mmdet's 2x schedule with its learning rate scaled to a batch of 8.
-max_epochs = 24
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -10,6 +9,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end=max_epochs, milestones=[16, 22], gamma=0.1),
+    # After 16 and 22 of 24 epochs, as mmdet's; a training of another length has its steps at the same parts.
+    dict(type='menet_mm.RelativeMultiStepLR', by_epoch=True, fractions=[16 / 24, 22 / 24], gamma=0.1),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -1,7 +1,6 @@
 # For one GPU. SGD: on the quickstart's data, from the authors' initialization, Adam did not leave the loss of a constant
 # predictor in the 200 to 400 iterations that were tried at 3e-4 to 3e-3, and SGD did.
-max_epochs = 240
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=240, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -11,6 +10,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(type='CosineAnnealingLR', eta_min=1e-4, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True),
+    # mmengine ends it with the last epoch.
+    dict(type='CosineAnnealingLR', eta_min=1e-4, by_epoch=True, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import PretrainedInit
+from mmengine.optim.scheduler.param_scheduler import INF
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
@@ -23,7 +25,8 @@ class InputCheckHook(Hook):
 
     Checks that every picture can be decoded, that the classes of the data match ``num_classes`` of the model, that weights
     of ``init_cfg`` are of the module that takes them, and that a checkpoint to be tested or resumed fits the model; mmengine
-    only logs a warning for the last two and goes on with random weights.
+    only logs a warning for the last two and goes on with random weights. Warns of a schedule, such as a warm-up, that is longer
+    than the training.
 
     Raises:
         InputError: with one sentence on what to change.
@@ -33,10 +36,11 @@ class InputCheckHook(Hook):
         """Check data against model, in every loop that has been built, and weights that training starts from."""
         if hasattr(runner._train_loop, 'dataloader'):
             self._check_pretrained(runner.model)
+            self._check_schedule(runner)
         loops = (runner._train_loop, runner._val_loop, runner._test_loop)
         for loop in loops:
             if not hasattr(loop, 'dataloader'):
-                continue  # still a config: this run does not use it
+                continue  # still a config, since this run does not use it
             dataset = loop.dataloader.dataset
             self._check_classes(runner, dataset)
             if is_main_process():
@@ -64,6 +68,17 @@ class InputCheckHook(Hook):
                 raise InputError(
                     f'{path} is of another network than model.{name}: {len(differing)} tensors differ in shape '
                     f'({differing[0]}); give weights of the same arch'
+                )
+
+    def _check_schedule(self, runner: Runner) -> None:
+        """Warn of a learning rate that is still on its way when the training ends, such as after few pictures."""
+        schedulers = runner.param_schedulers or []
+        for scheduler in schedulers if isinstance(schedulers, list) else chain(*schedulers.values()):
+            length, unit = (runner.max_epochs, 'epochs') if scheduler.by_epoch else (runner.max_iters, 'iterations')
+            if length < scheduler.end < INF and is_main_process():
+                runner.logger.warning(
+                    f'{type(scheduler).__name__} takes {scheduler.end} {unit}, but the training has {length}: the learning '
+                    'rate does not reach what the config says; shorten it by param_scheduler.<number>.end, or train longer'
                 )
 
     def _check_classes(self, runner: Runner, dataset: BaseDataset) -> None:

@@ -1,0 +1,194 @@
+"""Misspelt keys of a config, found before anything is built."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Collection, Iterator
+from copy import deepcopy
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from mmengine import registry as registries
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop, set_random_seed
+from torch.utils.data import DataLoader
+
+from menet_mm.errors import InputError
+
+REGISTRIES = [value for value in vars(registries).values() if isinstance(value, Registry)]
+#: Top-level names that mmengine or our tools read, besides the parameters of Runner.
+MORE_NAMES = ('custom_imports', 'data_hint', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn')
+TTA_NAMES = ('tta_model', 'tta_pipeline')
+#: Keys that are taken out of a dict before its class is called, and the one that goes with ``--amp``.
+MORE_KEYS = ('type', '_scope_', '_delete_', 'priority', 'by_epoch', 'convert_to_iter_based')
+MORE_KEYS += ('constructor', 'paramwise_cfg', 'loss_scale')
+LOADER_KEYS = ('batch_sampler', 'dataset', 'disable_subprocess_warning', 'num_batch_per_epoch', 'sampler')
+#: What reads the dicts that need no type.
+READERS: dict[str, Callable] = dict(
+    train_cfg=EpochBasedTrainLoop,
+    val_cfg=ValLoop,
+    test_cfg=TestLoop,
+    train_dataloader=DataLoader,
+    val_dataloader=DataLoader,
+    test_dataloader=DataLoader,
+    optim_wrapper=OptimWrapper,
+    randomness=set_random_seed,
+    model_wrapper_cfg=MMDistributedDataParallel,
+)
+
+
+def check_keys(cfg: Config, options: dict | None = None) -> None:
+    """Check the keys of a config and of ``--cfg-options`` against what reads them.
+
+    A dict with a ``type`` is compared with the parameters of its class, loops and data loaders with mmengine's, top-level
+    names with the runner's. What cannot be known is let pass, such as keys that a class hands to another library.
+
+    Args:
+        cfg: as read from its file.
+        options: what is to be merged into it, by dotted keys.
+
+    Raises:
+        InputError: naming the first key that nothing reads, or that holds text for a number, with the nearest right one.
+    """
+    names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
+    known = {*names, *TTA_NAMES}
+    for name in set(cfg) - known:  # a file may have variables of any other name
+        if near := get_close_matches(name, names, 1, cutoff=0.88):
+            raise InputError(f'the config sets {name}, which nothing reads: did you mean {near[0]}?')
+    given = {_check_option(cfg, option, known) for option in options or ()}
+    if options:
+        cfg = deepcopy(cfg)
+        cfg.merge_from_dict(deepcopy(options))
+    for name in known & set(cfg):
+        _check(cfg[name], name, cfg.get('default_scope'), given)
+
+
+def _check_option(cfg: Config, option: str, known: Collection[str]) -> str:
+    """Follow an option through the config; returns its part that is there, and the first key that is not."""
+    path, *rest = option.split('.')
+    if path not in known:
+        near = [
+            found for found in _paths({name: cfg[name] for name in cfg if name in known}) if found.endswith(f'.{path}')
+        ]
+        near += ['.'.join([right, *rest]) for right in get_close_matches(path, known, 1)]
+        raise InputError(f'--cfg-options {option}: nothing reads it' + (f'; did you mean {near[0]}?' if near else ''))
+    node = cfg.get(path, {})
+    for key in rest:
+        if isinstance(node, list | tuple):
+            if not (key.isdigit() and int(key) < len(node)):
+                raise InputError(f'--cfg-options {option}: {path} is a list of {len(node)}, counted from 0')
+            node = node[int(key)]
+        elif not isinstance(node, dict):
+            raise InputError(f'--cfg-options {option}: {path} is {node!r} in the config and has no keys of its own')
+        elif key in node:
+            node = node[key]
+        else:
+            near = get_close_matches(key, node, 1, cutoff=0.85)
+            if near and 'type' not in node and path not in READERS:
+                raise InputError(f'--cfg-options {option}: did you mean {path}.{near[0]}?')
+            return f'{path}.{key}'
+        path = f'{path}.{key}'
+    return path
+
+
+def _paths(node: dict, path: str = '') -> Iterator[str]:
+    for key, value in node.items():
+        yield f'{path}{key}'
+        if isinstance(value, dict):
+            yield from _paths(value, f'{path}{key}.')
+
+
+def _check(node: object, path: str, scope: str | None, given: Collection[str]) -> None:
+    """Check a part of the config; ``given`` are keys of the command line, of which none may be unknown."""
+    if isinstance(node, list | tuple):
+        node = {str(index): value for index, value in enumerate(node)}
+    if not isinstance(node, dict):
+        return
+    scope = node.get('_scope_', scope)
+    readers = _find(node['type'], scope) if 'type' in node else [READERS[path]] if path in READERS else []
+    if path == 'train_cfg' and not node.get('by_epoch', True):
+        readers = [IterBasedTrainLoop]
+    for key, value in node.items():
+        if readers and key not in MORE_KEYS:
+            _check_key(f'{path}.{key}', value, readers, f'{path}.{key}' in given)
+        _check(value, f'{path}.{key}', scope, given)
+
+
+def _check_key(path: str, value: object, readers: list[Callable], strict: bool) -> None:
+    """Compare a key with the parameters of what reads it; unless ``strict``, only what resembles one of them is refused."""
+    group, _, key = path.rpartition('.')
+    parameters = [parameters_of(reader) for reader in readers]
+    name = readers[0].__name__
+    if isinstance(value, str) and all(_is_number(found.get(key)) for found, _ in parameters):
+        raise InputError(f"{path} of {name} must be a number, but is '{value}'")
+    takes = {known for found, _ in parameters for known in found}.union(LOADER_KEYS if readers == [DataLoader] else ())
+    if key in takes or not all(complete for _, complete in parameters):
+        return
+    near = get_close_matches(key, takes, 1, cutoff=0.75)
+    if near or strict:
+        hint = f'did you mean {group}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
+        raise InputError(f'{path} is no setting of {name}: {hint}')
+
+
+def _is_number(parameter: inspect.Parameter | None) -> bool:
+    if parameter is None or isinstance(parameter.default, bool) or 'str' in str(parameter.annotation):
+        return False
+    return isinstance(parameter.default, int | float)
+
+
+def _find(kind: str | Callable, scope: str | None) -> list[Callable]:
+    """All that a type may name, since only building tells in which registry it is looked for."""
+    if not isinstance(kind, str):
+        return [kind]
+    scope = kind.rpartition('.')[0] or scope
+    if scope and ('.' in scope or not find_spec(scope) or not find_spec(f'{scope}.registry')):
+        return []
+    if scope:
+        import_module(f'{scope}.registry')
+    name = kind.rpartition('.')[2]
+    found = [registry.children.get(scope, registry).get(name) for registry in REGISTRIES]
+    return list(dict.fromkeys(reader for reader in found if reader))
+
+
+@cache
+def parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters of a function or class by name, and whether these are all.
+
+    ``**kwargs`` of a class is followed to its parent as long as all of it is handed on to the parent's ``__init__``.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    steps = [reader]
+    if inspect.isclass(reader):
+        steps = [vars(parent)['__init__'] for parent in reader.__mro__ if '__init__' in vars(parent)]
+    for step in steps:
+        try:
+            parameters = inspect.signature(step).parameters.values()
+        except (TypeError, ValueError):  # written in C
+            break
+        found = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | found
+        found.pop('self', None)
+        rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+        if not rest:
+            return found, True
+        if not _hands_on(step, rest[0]):
+            break
+    return found, False
+
+
+def _hands_on(function: Callable, rest: str) -> bool:
+    """Whether all that a constructor does with ``**kwargs`` is to hand it on to another ``__init__``."""
+    try:
+        nodes = list(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == '__init__']
+    handed = [word.value for call in calls for word in call.keywords if word.arg is None]
+    used = [node for node in nodes if isinstance(node, ast.Name) and node.id == rest]
+    return bool(used) and all(node in handed for node in used)

@@ -1,0 +1,82 @@
+"""From a config to a Runner."""
+
+import socket
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+
+from menet_mm.engine.launch import build_runner
+
+
+@MODELS.register_module(force=True)
+class OneWeight(BaseModel):
+    """The smallest model."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, *args, **kwargs):
+        return dict(loss=self.weight.sum())
+
+
+def config(tmp_path, request, **more) -> Config:
+    name = request.node.name.translate(str.maketrans('[]/', '___'))
+    given = dict(model=dict(type='mmengine.OneWeight'), work_dir=str(tmp_path), launcher='none', default_scope='mmdet')
+    return Config({**given, 'experiment_name': name, 'log_level': 'ERROR', **more})
+
+
+@pytest.mark.parametrize(
+    ('chosen', 'metric', 'expected'),
+    [
+        ('auto', dict(type='CocoMetric', metric='bbox', classwise=True), 'coco/bbox_mAP'),
+        ('pascal_voc/mAP', dict(type='CocoMetric', metric='bbox'), 'coco/bbox_mAP'),
+        ('auto', dict(type='CocoMetric', metric='bbox', prefix='mine'), 'mine/bbox_mAP'),
+        ('coco/bbox_mAP_50', dict(type='CocoMetric', metric='bbox'), 'coco/bbox_mAP_50'),
+        ('auto', [dict(type='VOCMetric')], 'pascal_voc/mAP'),
+        ('auto', dict(type='mmpretrain.Accuracy', topk=(1, 5)), 'accuracy/top1'),
+        ('auto', dict(type='CityScapesMetric'), 'auto'),
+    ],
+)
+def test_best_is_the_best_of_all_classes(tmp_path, request, chosen, metric, expected):
+    import mmpretrain.evaluation  # noqa: F401
+
+    cfg = config(
+        tmp_path,
+        request,
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best=chosen)),
+        val_dataloader=dict(dataset=[]),
+        val_cfg=dict(),
+        val_evaluator=metric,
+    )
+    (hook,) = (hook for hook in build_runner(cfg).hooks if isinstance(hook, CheckpointHook))
+    assert hook.save_best == [expected]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine starts the processes where there is a GPU')
+@pytest.mark.parametrize(
+    ('more', 'unused', 'buffers'),
+    [
+        (dict(), False, False),
+        (dict(find_unused_parameters=True), True, False),
+        (dict(model_wrapper_cfg=dict(find_unused_parameters=True)), True, False),
+        (dict(model_wrapper_cfg=dict(broadcast_buffers=True)), False, True),
+    ],
+)
+def test_processes_on_cpus_wrap_the_model_as_the_config_says(tmp_path, request, monkeypatch, more, unused, buffers):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=port).items():
+        monkeypatch.setenv(name, str(value))
+    try:
+        model = build_runner(config(tmp_path, request, **{**more, 'launcher': 'pytorch'})).model
+        assert model.device_ids is None
+        assert model.find_unused_parameters == unused
+        assert model.broadcast_buffers == buffers
+    finally:
+        torch.distributed.destroy_process_group()
