@@ -125,13 +125,13 @@ def _check_key(path: str, value: object, readers: list[Callable], strict: bool) 
     """Compare a key with the parameters of what reads it; unless ``strict``, only what resembles one of them is refused."""
     group, _, key = path.rpartition('.')
     parameters = [parameters_of(reader) for reader in readers]
-    name = readers[0].__name__
+    name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
     if isinstance(value, str) and all(_is_number(found.get(key)) for found, _ in parameters):
         raise InputError(f"{path} of {name} must be a number, but is '{value}'")
     takes = {known for found, _ in parameters for known in found}.union(LOADER_KEYS if readers == [DataLoader] else ())
     if key in takes or not all(complete for _, complete in parameters):
         return
-    near = get_close_matches(key, takes, 1, cutoff=0.75)
+    near = get_close_matches(key, takes, 1, cutoff=0.82)
     if near or strict:
         hint = f'did you mean {group}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
         raise InputError(f'{path} is no setting of {name}: {hint}')
@@ -169,7 +169,8 @@ def parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool]
         steps = [vars(parent)['__init__'] for parent in reader.__mro__ if '__init__' in vars(parent)]
     for step in steps:
         try:
-            parameters = inspect.signature(step).parameters.values()
+            # A decorator may rename keys, as mmcv's for old names does.
+            parameters = inspect.signature(step, follow_wrapped=False).parameters.values()
         except (TypeError, ValueError):  # written in C
             break
         found = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | found
