@@ -213,29 +213,20 @@ class Classifier(nn.Module):
 #: The graphs whose speed was measured: numbers in the weights, and how often operators occur that depend on the layout.
 GRAPHS = [
     (MENet, '228-12x1-g3', 8, 978470, dict(Conv=97, Gather=16, AveragePool=4, MaxPool=2)),
-    pytest.param(
-        MENet, '228-12x1-g3', 16, 962743, dict(Conv=99, Gather=16, AveragePool=2, MaxPool=2), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        MENet, '256-12x1-g4', 8, 892884, dict(Conv=97, Gather=15, AveragePool=4, MaxPool=2), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        MENet, '256-12x1-g4', 16, 893644, dict(Conv=97, Gather=16, AveragePool=4, MaxPool=2), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        MENet, '108-8x1-g3', 8, 258497, dict(Conv=98, Gather=16, AveragePool=3, MaxPool=2), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        MENet, '108-8x1-g3', 16, 274245, dict(Conv=99, Gather=16, AveragePool=2, MaxPool=1), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        ShuffleNetV1, '1x-g3', 8, 909972, dict(Conv=49, Gather=15, AveragePool=4, MaxPool=1), marks=pytest.mark.slow
-    ),
+    (MENet, '228-12x1-g3', 16, 962743, dict(Conv=99, Gather=16, AveragePool=2, MaxPool=2)),
+    (MENet, '256-12x1-g4', 8, 892884, dict(Conv=97, Gather=15, AveragePool=4, MaxPool=2)),
+    (MENet, '256-12x1-g4', 16, 893644, dict(Conv=97, Gather=16, AveragePool=4, MaxPool=2)),
+    (MENet, '108-8x1-g3', 8, 258497, dict(Conv=98, Gather=16, AveragePool=3, MaxPool=2)),
+    (MENet, '108-8x1-g3', 16, 274245, dict(Conv=99, Gather=16, AveragePool=2, MaxPool=1)),
+    (ShuffleNetV1, '1x-g3', 8, 909972, dict(Conv=49, Gather=15, AveragePool=4, MaxPool=1)),
     (ShuffleNetV1, '1x-g3', 16, 903248, dict(Conv=49, Gather=16, AveragePool=4, MaxPool=1)),
 ]
 
 
-@pytest.mark.parametrize(('backbone', 'arch', 'block', 'weights', 'operators'), GRAPHS)
+@pytest.mark.parametrize(
+    ('backbone', 'arch', 'block', 'weights', 'operators'),
+    [GRAPHS[0], *(pytest.param(*graph, marks=pytest.mark.slow) for graph in GRAPHS[1:])],
+)
 def test_exported_graphs_are_those_that_were_measured(backbone, arch, block, weights, operators):
     model = randomise(Classifier(backbone(arch), backbone.ARCHS[arch]['channels'][-1]))
     form, example = to_deploy(model, 'onnxruntime', block), (torch.rand(1, 3, 64, 64),)
@@ -277,10 +268,10 @@ def test_stages_of_ablations_and_settings(settings):
     # A padded stage that is not returned enters the next one with its padding.
     for blocks, returned in ((BLOCKS, (0, 1, 2)), ((8,), (1,))):
         backbone = randomise(MENet(**{'arch': shallow('228-12x1-g3'), 'out_indices': returned, **settings})).double()
-        wanted = features(backbone)
+        wanted = features(backbone, SIZES[1:])
         for block in blocks:
             form = to_deploy(backbone, 'onnxruntime', block)
-            check_features(form, wanted)
+            check_features(form, wanted, SIZES[1:])
             assert is_rearranged(form)
 
 
@@ -439,7 +430,10 @@ def raw_outputs(detector: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     return [level for part in detector.rpn_head(features) for level in part] + [found['cls_score'], found['bbox_pred']]
 
 
-@pytest.mark.parametrize('config', ['ssd_menet108_voc', 'ssd_shufflenet050_voc', 'faster_rcnn_menet108_voc'])
+@pytest.mark.parametrize(
+    'config',
+    ['ssd_menet108_voc', pytest.param('ssd_shufflenet050_voc', marks=pytest.mark.slow), 'faster_rcnn_menet108_voc'],
+)
 @torch.no_grad()
 def test_predictions_of_detectors(config):
     model = widen_scores(build(config))
