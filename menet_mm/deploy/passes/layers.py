@@ -1,7 +1,5 @@
 """Passes that change layers one by one, in any model."""
 
-from __future__ import annotations
-
 import torch
 from mmcv.cnn import ConvAWS2d, ConvWS2d, fuse_conv_bn
 from torch import Tensor, nn
@@ -20,14 +18,12 @@ def fold_norms(model: nn.Module) -> None:
 
 def channels_last(model: nn.Module) -> None:
     """Give the weights of convolutions the channels_last memory format, which their results then have."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
     guard_operators(model)
 
 
 class TransposedLinear(nn.Module):
-    """A linear layer that keeps its weights transposed."""
+    """A linear layer that keeps its weights transposed: (N, C_in) -> (N, C_out)."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -35,7 +31,6 @@ class TransposedLinear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in) -> (N, C_out)."""
         x = x @ self.weight
         return x if self.bias is None else x + self.bias
 
@@ -50,10 +45,9 @@ def transposed_linear(model: nn.Module) -> None:
 
 
 class GlobalAverage(nn.Module):
-    """The average of each channel."""
+    """The average of each channel: (N, C, H, W) -> (N, C, 1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
         height, width = x.shape[-2:]
         return nn.functional.avg_pool2d(x, (int(height), int(width)))  # old torch traces sizes as tensors
 

@@ -1,16 +1,17 @@
 """The channel layout of a MENet or ShuffleNet: where each channel lies in each tensor. Plain numbers, no torch.
 
-A layout starts as the network was trained. The passes in :mod:`.padding` and :mod:`.order` change it, and :mod:`.rearrange`
-carries it out. Whatever they choose, the function stays the same: padding meets zero weights alone.
+A layout starts as the network was trained. The passes in :mod:`.channels` change it, and :mod:`.rearrange` carries it out. The
+function stays the same, as padding meets zero weights alone.
 
-Letters: b is the width of a unit's bottleneck, g its groups, k the width of its side path. A *block* is the number of channels
-that ONNX Runtime's fast kernels keep together (:data:`menet_mm.deploy.forms.BLOCKS`).
+Letters: b is the width of a unit's bottleneck, g its groups, k the width of its side path. A *block* is one of
+:data:`menet_mm.deploy.forms.BLOCKS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,9 @@ class ChannelMap:
         return ChannelMap(tuple(self.index[channel] for channel in channels), self.width)
 
     def gather(self, target: ChannelMap) -> list[int]:
-        """The position to read for each position of the target."""
-        # Zero weights read the padding, so any channel does.
-        order = [self.index[0]] * target.width
-        for read, written in zip(self.index, target.index, strict=True):
-            order[written] = read
-        return order
+        """The position to read for each position of the target. Its padding, which meets zero weights, reads any."""
+        read = dict(zip(target.index, self.index, strict=True))
+        return [read.get(position, self.index[0]) for position in range(target.width)]
 
     def __add__(self, other: ChannelMap) -> ChannelMap:
         """The map of two tensors that are concatenated."""
@@ -62,8 +60,8 @@ class UnitLayout:
     pooled: ChannelMap | None  # the pooled input, which is concatenated behind the branch; None with stride 1
     side: ChannelMap | None  # the k channels inside the side path; None if there is none
     multiple: int = 1  # to which each group of the bottleneck is padded
-    #: ``in front`` of the depthwise convolution and the side path, ``behind`` them, or ``absorbed`` by the first weights.
-    shuffle: str = 'in front'
+    #: In front of the depthwise convolution and the side path, behind them, or in the weights of the first convolution.
+    shuffle: Literal['in front', 'behind', 'absorbed'] = 'in front'
     average_as_convolution: bool = False
     activation_before_concat: bool = False
     to_blocks: bool = False  # whether an identity brings the result into the blocked layout
@@ -77,7 +75,7 @@ class UnitLayout:
     def shuffled(self) -> list[int]:
         """Channels in shuffled order: i * b/g + j moves to j * g + i."""
         size = self.channels // self.groups
-        return [i * size + j for j in range(size) for i in range(self.groups)]
+        return [channel for start in range(size) for channel in range(start, self.channels, size)]
 
     @property
     def bottleneck(self) -> ChannelMap:
@@ -111,8 +109,6 @@ class UnitLayout:
 class NetworkLayout:
     """The layout of a network; maps of the stages ``returned`` lose their padding."""
 
-    block: int
-    stem: ChannelMap
     stages: list[list[UnitLayout]]
     returned: tuple[int, ...]
 

@@ -1,6 +1,4 @@
-"""Passes that pad channels with zeros, so that layers fit ONNX Runtime's blocked layout."""
-
-from __future__ import annotations
+"""Passes that change the channel layout of a MENet or ShuffleNet, so that ONNX Runtime can block more of its layers."""
 
 from math import gcd
 
@@ -15,24 +13,23 @@ MAX_WIDENING = {8: 1.34, 16: 1.12}
 
 def pad_stem(layout: NetworkLayout) -> None:
     """Pad the stem, so that the pooling behind it, of the largest maps, is blocked."""
-    layout.stem = layout.stages[0][0].entering = ChannelMap.spaced(len(layout.stem.index), layout.block)
+    first = layout.units[0]
+    first.entering = ChannelMap.spaced(len(first.entering.index), first.block)
 
 
 def pad_sums(layout: NetworkLayout) -> None:
     """Pad the sums of a stage, so that all of its grouped convolutions are blocked."""
-    block = layout.block
     for i, (first, *others) in enumerate(layout.stages):
         if first.entering != first.entering.dense():
             continue  # carrying padding on to the next stage costs more than dropping it where maps are halved
-        groups, size = first.groups, first.channels // first.groups
+        block, groups, size = first.block, first.groups, first.channels // first.groups
         branch = ChannelMap.spaced(len(first.branch.index), block, groups)
         joined = branch + first.entering
         channels = len(joined.index)
         pays = ChannelMap.spaced(size, block).width * joined.width <= MAX_WIDENING[block] * size * channels
         fits = joined.width % (groups * block) == first.entering.width % block == 0
         # The next unit's groups must hold the same channels as without padding.
-        part, padded_part = channels // groups, joined.width // groups
-        keeps = all(place // padded_part == channel // part for channel, place in enumerate(joined.index))
+        keeps = all(at * groups // joined.width == j * groups // channels for j, at in enumerate(joined.index))
         if pays and fits and keeps:
             first.branch = branch
             for unit in others:
@@ -52,14 +49,45 @@ def pad_groups(layout: NetworkLayout) -> None:
     """Pad each group of the bottleneck to whole blocks, so that grouped convolutions are blocked."""
     for unit in layout.units:
         size = unit.channels // unit.groups
-        pays = ChannelMap.spaced(size, layout.block).width <= MAX_WIDENING[layout.block] * size
+        pays = ChannelMap.spaced(size, unit.block).width <= MAX_WIDENING[unit.block] * size
         neighbours = [unit.branch] if unit.compresses_densely else [unit.branch, unit.entering]
-        if pays and any(tensor.width // unit.groups % layout.block == 0 for tensor in neighbours):
-            unit.multiple = layout.block
+        if pays and any(tensor.width // unit.groups % unit.block == 0 for tensor in neighbours):
+            unit.multiple = unit.block
 
 
 def pad_side_path(layout: NetworkLayout) -> None:
     """Pad the side path from k channels to whole blocks."""
     for unit in layout.units:
         if unit.side is not None:
-            unit.side = ChannelMap.spaced(len(unit.side.index), layout.block)
+            unit.side = ChannelMap.spaced(len(unit.side.index), unit.block)
+
+
+def move_shuffle(layout: NetworkLayout) -> None:
+    """Shuffle behind the gate, where padding can be dropped at once; the weights in between are permuted instead."""
+    for unit in layout.units:
+        unit.shuffle = 'behind'
+
+
+def absorb_shuffle(layout: NetworkLayout) -> None:
+    """Let a compressing convolution without groups write its channels shuffled."""
+    for unit in layout.units:
+        if unit.compresses_densely:
+            unit.shuffle = 'absorbed'
+
+
+def average_as_convolution(layout: NetworkLayout) -> None:
+    """Write the 3x3 average as a depthwise convolution, unless whole blocks let the pooling itself be blocked."""
+    for unit in layout.units:
+        unit.average_as_convolution = unit.pooled is not None and unit.entering.width % unit.block != 0
+
+
+def activation_before_concat(layout: NetworkLayout) -> None:
+    """Put the ReLU into the expanding convolution; the pooled input needs none, as averages of a ReLU are not negative."""
+    for unit in layout.units:
+        unit.activation_before_concat = unit.pooled is not None and unit.relu
+
+
+def block_sums(layout: NetworkLayout) -> None:
+    """Bring a stage's first result into the blocked layout, which the sums behind it then keep."""
+    for first, *others in layout.stages:
+        first.to_blocks = bool(others) and others[0].expands_blocked and not first.expands_blocked
