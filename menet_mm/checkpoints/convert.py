@@ -14,24 +14,24 @@ from torch import Tensor, nn
 
 from menet_mm.errors import InputError
 from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
+from menet_mm.models.backbone import StagedBackbone
 from menet_mm.utils.files import atomic_path
 
 from .layouts import LAYOUTS, Layout
-from .load import Difference, compare, get_state
+from .load import compare, get_state
 
 
 class Converted(NamedTuple):
-    """A classifier's tensors under our names, whose names they had, and which network it is."""
+    """A classifier's tensors under our names, whose names they had, and which network it is, such as MENet 108-8x1-g3."""
 
     state: dict[str, Tensor]
     layout: str
-    #: ``MENet``, ``ShuffleNetV1`` or ``MobileNetV1``.
     backbone: str
     arch: str
 
 
 def convert(checkpoint: dict) -> Converted:
-    """Rename a classifier's tensors, whoever trained it; it may have any number of classes.
+    """Rename the tensors of a classifier with any number of classes, whoever trained it.
 
     Args:
         checkpoint: a state dict, or a dict with one under ``state_dict``; keys may start with ``module.``.
@@ -41,9 +41,7 @@ def convert(checkpoint: dict) -> Converted:
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(
-            'the file holds no state dict: a dict of tensors, or one under the key state_dict, was expected'
-        )
+        raise InputError('the file holds no state dict: expected a dict of tensors, or one under the key state_dict')
     layout, renamed = _rename(get_state(checkpoint))
     for key in list(renamed):
         # The authors' torch did not count batches yet.
@@ -74,8 +72,7 @@ def _rename_key(key: str, layout: Layout) -> str:
 
 
 @cache
-def _classifier(backbone: type[MENet | ShuffleNetV1 | MobileNetV1], arch: str, classes: int) -> nn.Module:
-    """Names and shapes of a classifier, without memory."""
+def _classifier(backbone: type[StagedBackbone], arch: str, classes: int) -> nn.Module:
     with torch.device('meta'):
         head = nn.ModuleDict(dict(fc=nn.Linear(backbone.ARCHS[arch]['channels'][-1], classes)))
         return nn.ModuleDict(dict(backbone=backbone(arch), head=head))
@@ -84,29 +81,24 @@ def _classifier(backbone: type[MENet | ShuffleNetV1 | MobileNetV1], arch: str, c
 def _recognise(state: dict[str, Tensor], layout: str) -> tuple[str, str]:
     """Find the variant that has exactly these tensors."""
     classes = len(state.get('head.fc.bias', [0]))
-    found: dict[tuple[str, str], Difference] = {}
-    for backbone in (MENet, ShuffleNetV1, MobileNetV1):
-        for arch in backbone.ARCHS:
-            found[backbone.__name__, arch] = compare(_classifier(backbone, arch, classes), state)
+    found = {
+        (backbone.__name__, arch): compare(_classifier(backbone, arch, classes), state)
+        for backbone in (MENet, ShuffleNetV1, MobileNetV1)
+        for arch in backbone.ARCHS
+    }
     nearest = min(found, key=lambda name: sum(map(len, found[name])))
     if any(difference := found[nearest]):
         raise InputError(
-            f'the file has {layout} names but is none of the published variants: compared with {" ".join(nearest)}, the '
-            f'nearest, {difference}'
+            f'the file has {layout} names but is none of the published variants: '
+            f'compared with {" ".join(nearest)}, the nearest, {difference}'
         )
     return nearest
 
 
 def write_checkpoint(path: str | Path, state: dict[str, Tensor], meta: dict) -> None:
-    """Write a checkpoint as ``.pth`` or ``.safetensors``; an existing file is replaced.
+    """Write tensors and plain values about them as ``.pth`` or ``.safetensors``; an existing file is replaced.
 
-    Args:
-        path: file to write; its ending decides the format.
-        state: tensors by name.
-        meta: plain values about them; safetensors keeps them as JSON.
-
-    Raises:
-        InputError: if the ending is another one.
+    Raises InputError if the ending is another one.
     """
     check_ending(path := Path(path))
     state = {key: tensor.detach().contiguous() for key, tensor in state.items()}
