@@ -32,14 +32,9 @@ _reading = threading.RLock()
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
     """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive.
 
-    Args:
-        path: a local file, or an http(s) address, which is kept in torch's cache of checkpoints.
-        trust: unpickle any object. That runs code which the file brings along.
-        map_location: device of the tensors.
-
-    Returns:
-        What was saved; of a safetensors file ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict,
-        and so is its ``dataset_meta`` if it has one.
+    A file from an http(s) address is kept in torch's cache of checkpoints. ``trust`` allows any object, and so runs code that
+    the file brings along. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a
+    dict, and so is its ``dataset_meta`` if it has one.
 
     Raises:
         InputError: if there is no such file, it is damaged, or it holds more than tensors and plain values.
@@ -79,7 +74,7 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
     if not isinstance(meta.get('dataset_meta'), dict):
         meta.pop('dataset_meta', None)
     if not trust:
-        meta.pop('config', None)  # When it resumes, mmengine would execute this text, which it does not write itself.
+        meta.pop('config', None)  # mmengine executes it when it resumes, but does not write it
     return content
 
 
