@@ -18,7 +18,6 @@ from menet_mm.utils.files import atomic_path
 
 from .load import compare, get_state
 
-
 #: Whose names a file has, by the beginning of one of its keys.
 LAYOUTS = {'features.init.': "the authors'", 'features.init_block.': "pytorchcv's", 'backbone.stem.': "menet_mm's"}
 # Our layers, and their convolutions and norm layers as the authors and as pytorchcv name them.

@@ -32,9 +32,9 @@ _reading = threading.RLock()
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
     """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive.
 
-    A file from an http(s) address is kept in torch's cache of checkpoints. ``trust`` allows any object, and so runs code that
-    the file brings along. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a
-    dict, and so is its ``dataset_meta`` if it has one.
+    One from an http(s) address is kept in torch's cache of checkpoints. With ``trust`` a file may hold any object, and so run
+    its own code. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict, and
+    so is its ``dataset_meta`` if it has one.
 
     Raises:
         InputError: if there is no such file, it is damaged, or it holds more than tensors and plain values.
@@ -56,8 +56,8 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         content = read(path, trust, map_location)
     except ForbiddenContent as error:
         raise InputError(
-            f'checkpoint {path} holds more than tensors and plain values ({error}), and loading that may run code of '
-            "its author's: use another file, or pass --trust-checkpoint if you know where it comes from"
+            f'checkpoint {path} holds more than tensors and plain values ({error}), and loading that may run code: '
+            'use another file, or pass --trust-checkpoint if you know where it comes from'
         ) from None
     except InputError:
         raise
@@ -151,7 +151,7 @@ def tensors_only(trust: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _torch_switches() -> Iterator[None]:
-    """Take torch's switches away and put them back; they forbid both an unpickler of one's own and what a user trusts."""
+    """Take torch's switches away and put them back: they forbid an unpickler of our own, and what a user trusts."""
     before = {name: os.environ.pop(name) for name in TORCH_SWITCHES if name in os.environ}
     try:
         yield

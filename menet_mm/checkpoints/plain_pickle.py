@@ -23,7 +23,7 @@ class ForbiddenContent(pickle.UnpicklingError):
 
 
 def _getattr(owner: object, name: str) -> None:
-    """mmengine's pickles name methods of HistoryBuffer in this way. Every process has them."""
+    """mmengine's pickles name methods of HistoryBuffer in this way. They are dropped, since every process has them."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise ForbiddenContent(f'builtins.getattr of {name}')
 

@@ -25,8 +25,8 @@ class StagedBackbone(BaseModule):
     """A stem of stride 4 and stages of strides 8, 16, 32; subclasses make ``self.stem`` and call :meth:`_make_stages`.
 
     Args:
-        arch: a name in :attr:`ARCHS`, or a dict for a custom network with the keys of that table: ``channels`` (C_out of
-            each stage), ``stem_channels``, ``depths`` (units in each stage) and what the units need, such as ``groups``.
+        arch: a name in :attr:`ARCHS`, or a dict for a custom network with the keys of that table: ``channels`` and
+            ``depths`` (C_out and units of each stage), ``stem_channels`` and what the units need, such as ``groups``.
         in_channels: channels of the image.
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages. Frozen parameters get

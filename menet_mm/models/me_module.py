@@ -58,8 +58,7 @@ class MergingEvolution(BaseModule):
     one gate per pixel and channel.
 
     Args:
-        channels: b.
-        side_channels: k.
+        channels, side_channels: b and k.
         stride: s, so that the gate fits features that are downsampled meanwhile.
         conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
         fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
@@ -136,8 +135,8 @@ class SqueezeExcitation(BaseModule):
         return d * self(y)
 
 
-def _check_widths(channels: int, side_channels: int) -> None:
-    if channels < 1 or side_channels < 1:
+def _check_widths(channels: int, side_channels: int | None) -> None:
+    if channels < 1 or (side_channels or 0) < 1:
         raise InputError(f'the side path needs positive widths, but got {channels=}, {side_channels=}')
 
 
@@ -149,15 +148,13 @@ class MEModule(BaseModule):
     the residual branch has C_out - C_in channels.
 
     Args:
-        in_channels: C_in.
-        out_channels: C_out.
+        in_channels, out_channels: C_in and C_out.
         side_channels: k; None if there is no side path.
-        groups: g.
-        stride: s, 1 or 2.
+        groups, stride: g and s, 1 or 2.
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
         side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``,
-            ``dict(fusion='add')`` or ``dict(side_channels=k)``. A ``type`` puts another registered module in its place,
-            such as ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
+            ``dict(fusion='add')``, or ``dict(type=...)`` for another registered module in its place, such as
+            ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
         act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
         with_cp: recompute the unit in the backward pass, which trades time for memory.
 
@@ -200,8 +197,9 @@ class MEModule(BaseModule):
         act_cfg = act_cfg or dict(type='ReLU')
         first_groups = groups if group_compress else 1
         self.compress = ConvModule(in_channels, bottleneck, 1, groups=first_groups, act_cfg=act_cfg, **layer_cfg)
-        depthwise_cfg = dict(groups=bottleneck, act_cfg=None, **layer_cfg)
-        self.depthwise = ConvModule(bottleneck, bottleneck, 3, stride, padding=1, **depthwise_cfg)
+        self.depthwise = ConvModule(
+            bottleneck, bottleneck, 3, stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
+        )
         self.side = None
         if side_cfg is not None:
             given = {**ME_PATH, 'side_channels': side_channels, **side_cfg}

@@ -10,6 +10,7 @@ from typing import Any
 
 from menet_mm.registry import MODELS
 
+from .me_module import ConfigDict
 from .menet import MENet
 
 
@@ -18,8 +19,8 @@ class ShuffleNetV1(MENet):
     """ShuffleNet v1 backbone, in the MENet authors' form: MENet with units that have no side path.
 
     In units of stride 2 the residual branch comes first in the concatenation, as in MENet and in pytorchcv; MMPretrain's
-    ShuffleNetV1 has the reverse order, which is another function. Arguments are those of MENet but ``side_cfg``; a custom
-    ``arch`` has no ``side_channels``.
+    ShuffleNetV1 has the reverse order, which is another function. Arguments are those of MENet. A custom ``arch`` has no
+    ``side_channels``, so that a ``side_cfg`` must name them.
     """
 
     ARCHS = {
@@ -27,5 +28,7 @@ class ShuffleNetV1(MENet):
         '0.5x-g3': dict(channels=(120, 240, 480), stem_channels=12, groups=3, depths=(4, 8, 4)),
     }
 
-    def __init__(self, arch: str | dict = '1x-g3', *args: Any, **kwargs: Any) -> None:
-        super().__init__(arch, *args, side_cfg=None, **kwargs)
+    def __init__(
+        self, arch: str | dict = '1x-g3', *args: Any, side_cfg: ConfigDict | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(arch, *args, side_cfg=side_cfg, **kwargs)

@@ -39,7 +39,6 @@ class CPUTrainingHook(Hook):
         self._undo: Callable[[], None] = lambda: None
 
     def before_train(self, runner: Runner) -> None:
-        """Change the layers of the model."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if any(parameter.device.type != 'cpu' for parameter in model.parameters()):
             return
@@ -48,7 +47,6 @@ class CPUTrainingHook(Hook):
         self._undo = optimize_for_cpu(model, **self.options)
 
     def after_train(self, runner: Runner) -> None:
-        """Change the layers back."""
         self._undo()
 
 
