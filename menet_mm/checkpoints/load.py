@@ -32,14 +32,9 @@ _reading = threading.RLock()
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
     """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive.
 
-    Args:
-        path: a local file, or an http(s) address, which is kept in torch's cache of checkpoints.
-        trust: unpickle any object. That runs code which the file brings along.
-        map_location: device of the tensors.
-
-    Returns:
-        What was saved; of a safetensors file ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict,
-        and so is its ``dataset_meta`` if it has one, whatever the file holds there.
+    One from an http(s) address is kept in torch's cache of checkpoints. With ``trust`` a file may hold any object, and so run
+    its own code. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict, and
+    so is its ``dataset_meta`` if it has one.
 
     Raises:
         InputError: if there is no such file, it is damaged, or it holds more than tensors and plain values.
@@ -61,8 +56,8 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         content = read(path, trust, map_location)
     except ForbiddenContent as error:
         raise InputError(
-            f'checkpoint {path} holds more than tensors and plain values ({error}), and loading that may run code of '
-            "its author's: use another file, or pass --trust-checkpoint if you know where it comes from"
+            f'checkpoint {path} holds more than tensors and plain values ({error}), and loading that may run code: '
+            'use another file, or pass --trust-checkpoint if you know where it comes from'
         ) from None
     except InputError:
         raise
@@ -71,14 +66,15 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         raise InputError(f'checkpoint {path} is damaged or no checkpoint ({reason}): fetch or train it again') from None
     if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
         raise InputError(f'checkpoint {path} holds no dict of tensors')
-    if 'state_dict' in content and not isinstance(content.get('meta'), dict):
-        content['meta'] = {}
-    if isinstance(meta := content.get('meta'), dict):
-        if not isinstance(meta.get('dataset_meta'), dict):
-            meta.pop('dataset_meta', None)
-        if not trust:
-            # When it resumes, mmengine executes this text as a config, which is Python; it does not write it itself.
-            meta.pop('config', None)
+    meta = content.get('meta')
+    if not isinstance(meta, dict):
+        meta = {}
+        if 'state_dict' in content:
+            content['meta'] = meta
+    if not isinstance(meta.get('dataset_meta'), dict):
+        meta.pop('dataset_meta', None)
+    if not trust:
+        meta.pop('config', None)  # mmengine executes it when it resumes, but does not write it
     return content
 
 
@@ -124,9 +120,9 @@ def fetch(url: str, folder: str | Path) -> Path:
 
 
 def use_tensors_only(trust: bool = False) -> None:
-    """Make every loader of this process, mmengine's included, read checkpoints as :func:`read_checkpoint` does.
+    """Make every loader of this process read checkpoints as :func:`read_checkpoint` does.
 
-    mmengine by itself unpickles any object if reading tensors alone fails. With ``trust``, so do we.
+    mmengine by itself unpickles any object if reading tensors alone fails.
     """
     for name in TORCH_SWITCHES:
         os.environ.pop(name, None)
@@ -155,7 +151,7 @@ def tensors_only(trust: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _torch_switches() -> Iterator[None]:
-    """Take torch's switches away and put them back; they forbid both an unpickler of one's own and what a user trusts."""
+    """Take torch's switches away and put them back: they forbid an unpickler of our own, and what a user trusts."""
     before = {name: os.environ.pop(name) for name in TORCH_SWITCHES if name in os.environ}
     try:
         yield
@@ -166,19 +162,17 @@ def _torch_switches() -> Iterator[None]:
 
 
 class Difference(NamedTuple):
-    """Names of the tensors in which a checkpoint differs from a model; of those that differ in shape, with both shapes."""
+    """Names of the tensors in which a checkpoint differs from a model; ``differing`` has both shapes, too."""
 
     missing: list[str]
     unexpected: list[str]
     differing: list[str]
 
     def __str__(self) -> str:
-        examples = [f'missing {key}' for key in self.missing[:2]] + [f'unexpected {key}' for key in self.unexpected[:2]]
+        examples = [f'{kind} {key}' for kind in ('missing', 'unexpected') for key in getattr(self, kind)[:2]]
         missing, unexpected, differing = map(len, self)
-        return (
-            f'{missing} tensors are missing, {unexpected} are unexpected and {differing} differ in shape '
-            f'({"; ".join(examples + self.differing[:2])})'
-        )
+        counts = f'{missing} tensors are missing, {unexpected} are unexpected and {differing} differ in shape'
+        return f'{counts} ({"; ".join(examples + self.differing[:2])})'
 
 
 def compare(model: nn.Module, checkpoint: dict) -> Difference:
@@ -193,15 +187,12 @@ def compare(model: nn.Module, checkpoint: dict) -> Difference:
 
 
 def check_fit(model: nn.Module, checkpoint: dict) -> None:
-    """Check that a checkpoint has exactly a model's tensors; mmengine only warns and goes on with random weights.
+    """Raise InputError, naming the first that differ, unless a checkpoint has exactly a model's tensors.
 
-    Raises:
-        InputError: naming the first tensors that are missing, unexpected or of another shape.
+    mmengine only warns, and goes on with random weights.
     """
     if any(difference := compare(model, checkpoint)):
-        raise InputError(
-            f'the checkpoint is of another network: {difference}; give the config that it was trained with'
-        )
+        raise InputError(f'the checkpoint is of another network: {difference}; give the config of its training')
 
 
 def get_state(checkpoint: dict) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from mmengine.logging import HistoryBuffer
 
 
 class ForbiddenContent(pickle.UnpicklingError):
-    """The file holds something else than tensors and plain values; the message names it."""
+    """The file holds more than tensors and plain values; the message names it."""
 
 
 def _getattr(owner: object, name: str) -> None:
@@ -35,29 +35,20 @@ def _dtype(code: str, *_: object) -> np.dtype:
     return np.dtype(code, copy=True)
 
 
-def _bytes(text: str = '', _: str = '') -> bytes:
-    """Pickles of protocol 2 keep bytes as text."""
-    return text.encode('latin1')
-
-
-#: What a pickle may name, without ``torch.storage._load_from_bytes``: that one unpickles anything.
+#: These stand for themselves.
+_PLAIN = (bytearray, complex, set, Counter, OrderedDict, HistoryBuffer, torch.Size, torch.device)
+_REBUILD = (torch._utils._rebuild_tensor, torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter)
+#: What a pickle may name, by name. torch's own ``_load_from_bytes`` would unpickle anything.
 ALLOWED = {
-    **{f'builtins.{kind.__name__}': kind for kind in (bytearray, complex, set)},
-    **dict.fromkeys(('builtins.bytes', '_codecs.encode'), _bytes),
+    **{f'{kind.__module__}.{kind.__name__}': kind for kind in (*_PLAIN, *_REBUILD)},
+    # Pickles of protocol 2 keep bytes as text.
+    **dict.fromkeys(('builtins.bytes', '_codecs.encode'), lambda text='', _='': text.encode('latin1')),
     'builtins.getattr': _getattr,
-    'collections.Counter': Counter,
-    'collections.OrderedDict': OrderedDict,
-    'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
     'numpy.dtype': _dtype,
     'numpy.ndarray': None,  # an argument of _reconstruct; shape and type follow in the array's state
     **{f'numpy.{core}.multiarray._reconstruct': lambda *_: np.empty(0, 'u1') for core in ('core', '_core')},
     **{f'numpy.{core}.multiarray.scalar': lambda t, data: np.frombuffer(data, t)[0] for core in ('core', '_core')},
-    **{f'torch.{kind.__name__}': kind for kind in (torch.Size, torch.device)},
     **{str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)},
-    **{
-        f'torch._utils.{name}': getattr(torch._utils, name)
-        for name in ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter')
-    },
     'torch.storage._load_from_bytes': lambda data: load_tensors(io.BytesIO(data)),
 }
 
@@ -68,15 +59,13 @@ class Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no ho
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def load(self) -> object:
-        """Read one pickle."""
         try:
             return super().load()
         except LookupError:
             raise pickle.UnpicklingError('it is no pickle') from None
 
     def find_class(self, module: str, name: str) -> object:
-        """Look up what the pickle names; protocol 2 uses names of Python 2."""
-        full = f'{module}.{name}'.replace('__builtin__.', 'builtins.')
+        full = f'{module}.{name}'.replace('__builtin__.', 'builtins.')  # protocol 2 uses names of Python 2
         if full not in ALLOWED:
             raise ForbiddenContent(full)
         return ALLOWED[full]
@@ -98,23 +87,19 @@ class Unpickler(pickle._Unpickler):  # the one in Python: the one in C has no ho
 
 
 def load(file: BinaryIO, **options: str) -> object:
-    """Read a pickle, such as ``mmengine.dump`` writes.
-
-    Raises:
-        pickle.UnpicklingError: if it holds more than tensors and plain values. A damaged one can raise any exception.
-    """
+    """Read a pickle, such as ``mmengine.dump`` writes; ForbiddenContent or, if it is damaged, any exception is raised."""
     return Unpickler(file, **options).load()
 
 
 def load_tensors(file: BinaryIO, map_location: str | torch.device = 'cpu') -> object:
     """Read a file of ``torch.save``, of any torch version but 0.1; raises as :func:`load` does."""
-    # torch.load reads two other formats in other ways than with our unpickler. Python's zipfile may find other entries in a
-    # crafted archive than torch's reader, so that one is asked.
-    start = file.read(4)
+    # Two formats torch.load reads without our unpickler. Its own reader is asked: in a crafted archive Python's zipfile may
+    # find other entries.
+    archive = file.read(4) == b'PK\3\4'
     file.seek(0)
-    if start == b'PK\3\4' and 'constants.pkl' in torch._C.PyTorchFileReader(file).get_all_records():
+    if archive and 'constants.pkl' in torch._C.PyTorchFileReader(file).get_all_records():
         raise ForbiddenContent('a TorchScript program')
-    if start != b'PK\3\4' and tarfile.is_tarfile(file):
+    if not archive and tarfile.is_tarfile(file):
         raise ForbiddenContent('a tar file of torch 0.1')
     file.seek(0)
     return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)

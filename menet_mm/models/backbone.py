@@ -22,28 +22,25 @@ def authors_init(mode: str) -> list[ConfigDict]:
 
 
 class StagedBackbone(BaseModule):
-    """A stem of stride 4 and stages of strides 8, 16, 32, of which some outputs are returned and some may be frozen.
-
-    Subclasses have the table :attr:`ARCHS`, make ``self.stem`` and call :meth:`_make_stages`. They take these arguments:
+    """A stem of stride 4 and stages of strides 8, 16, 32; subclasses make ``self.stem`` and call :meth:`_make_stages`.
 
     Args:
-        arch: a name in :attr:`ARCHS`, or a dict for a custom network with the keys of that table: ``channels`` (C_out of
-            each stage), ``stem_channels``, ``depths`` (units in each stage) and what the units need, such as ``groups``.
+        arch: a name in :attr:`ARCHS`, or a dict for a custom network with the keys of that table: ``channels`` and
+            ``depths`` (C_out and units of each stage), ``stem_channels`` and what the units need, such as ``groups``.
         in_channels: channels of the image.
         out_indices: stages whose outputs are returned; 0, 1, 2 have strides 8, 16, 32.
         frozen_stages: -1 trains everything, 0 freezes the stem, and i the stem and the first i stages. Frozen parameters get
             no gradient, and frozen norm layers stay in eval mode.
         norm_eval: keep every norm layer in eval mode, so that running statistics do not change.
-        conv_cfg, norm_cfg, act_cfg: mmcv's layer configs; None is torch's Conv2d, BatchNorm2d and ReLU.
         with_cp: recompute units in the backward pass, which trades time for memory.
-        init_cfg: mmengine's initialization config. None is the authors' initialization.
-            ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
+        init_cfg: None is :func:`authors_init`; ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
+        conv_cfg, norm_cfg, act_cfg: see :mod:`menet_mm.models.me_module`.
 
     Raises:
         InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
     """
 
-    #: Published variants by name; their keys are those of a custom network.
+    #: Published variants by name.
     ARCHS: dict[str, dict] = {}
 
     stem: nn.Sequential
@@ -80,43 +77,33 @@ class StagedBackbone(BaseModule):
         if set(arch) != set(keys):
             raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
         if not arch['depths'] or len(arch['channels']) != len(arch['depths']) or min(arch['depths']) < 1:
-            raise InputError(
-                'an arch dict needs one width and one positive depth for each stage, '
-                f'but got channels={arch["channels"]} and depths={arch["depths"]}'
-            )
+            raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
         return arch
 
     def _make_stages(self, width: int, unit: Callable[..., nn.Module]) -> None:
         """Make ``self.stages`` behind a stem of ``width`` channels; the first ``unit`` of each halves the maps."""
         self.stages = nn.ModuleList()
         for channels, depth in zip(self.arch['channels'], self.arch['depths'], strict=True):
-            halving = unit(width, channels, stride=2)
             others = [unit(channels, channels) for _ in range(depth - 1)]
-            self.stages.append(nn.Sequential(halving, *others))
+            self.stages.append(nn.Sequential(unit(width, channels, stride=2), *others))
             width = channels
         self._freeze()
 
     def _freeze(self) -> None:
-        frozen = [] if self.frozen_stages < 0 else [self.stem, *self.stages[: self.frozen_stages]]
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
+        for module in [self.stem, *self.stages][: self.frozen_stages + 1]:
+            module.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> StagedBackbone:
         """Set the mode, and keep what is frozen in eval mode."""
         super().train(mode)
         self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        for module in self.modules():
+            if self.norm_eval and isinstance(module, _BatchNorm):
+                module.eval()
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) -> (N, channels[i], ceil(H / 2^(i + 3)), ceil(W / 2^(i + 3))) for i of ``out_indices``.
-
-        H and W must be at least 32 pixels.
-        """
+        """(N, in_channels, H, W) -> (N, channels[i], ceil(H / 2^(i + 3)), ceil(W / 2^(i + 3))) for i of ``out_indices``."""
         x = self.stem(x)
         outs = []
         for i, stage in enumerate(self.stages):

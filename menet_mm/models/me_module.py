@@ -37,13 +37,11 @@ ME_PATH = dict(type='menet_mm.MergingEvolution')
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Interleave channel groups (ShuffleNet, https://arxiv.org/abs/1707.01083, section 3.1).
+    """Interleave channel groups (https://arxiv.org/abs/1707.01083, section 3.1): ``i * b/g + j`` moves to ``j * g + i``.
 
-    Not torch's own: ``torch.onnx``'s TorchScript exporter, which MMDeploy uses, does not know that one.
-
-    (N, b, H, W) -> (N, b, H, W) in the same memory format: channel ``i * b/g + j`` moves to ``j * g + i``; b must be
-    divisible by ``groups``.
+    (N, b, H, W) -> (N, b, H, W) in the same memory format; b must be divisible by ``groups``.
     """
+    # Not torch's own, which torch.onnx's TorchScript exporter, and so MMDeploy, does not know.
     n, b, h, w = x.shape
     if x.is_contiguous(memory_format=torch.channels_last):
         x = x.permute(0, 2, 3, 1).reshape(n, h, w, groups, b // groups)
@@ -60,12 +58,10 @@ class MergingEvolution(BaseModule):
     one gate per pixel and channel.
 
     Args:
-        channels: b.
-        side_channels: k.
+        channels, side_channels: b and k.
         stride: s, so that the gate fits features that are downsampled meanwhile.
         conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
         fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
-        act_cfg: activation behind the first two convolutions. The gate is always a sigmoid.
 
     Raises:
         InputError: if a width is not positive or ``fusion`` is unknown.
@@ -92,15 +88,12 @@ class MergingEvolution(BaseModule):
         act_cfg = act_cfg or dict(type='ReLU')
         gate = dict(type='Sigmoid') if fusion == 'multiply' else None
         self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
-        self.conv = nn.Identity()
-        if conv:
-            self.conv = ConvModule(
-                side_channels, side_channels, 3, stride=stride, padding=1, act_cfg=act_cfg, **layer_cfg
-            )
+        widths = (side_channels, side_channels)
+        self.conv = ConvModule(*widths, 3, stride, padding=1, act_cfg=act_cfg, **layer_cfg) if conv else nn.Identity()
         self.evolve = ConvModule(side_channels, channels, 1, act_cfg=gate, **layer_cfg)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1); with ``fusion='add'`` any values."""
+        """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1), or any values with ``fusion='add'``."""
         return self.evolve(self.conv(self.merge(y)))
 
     def fuse(self, d: Tensor, y: Tensor) -> Tensor:
@@ -112,18 +105,9 @@ class MergingEvolution(BaseModule):
 class SqueezeExcitation(BaseModule):
     """Squeeze-and-excitation (https://arxiv.org/abs/1709.01507) in place of the ME path, for ablations.
 
-    Its hidden width is chosen so that its convolutions have as many weights as those of merging and evolution with the
-    same b and k: 2 b k + 9 k^2. One gate per channel instead of one per pixel and channel.
-
-    Args:
-        channels: b.
-        side_channels: k of the ME path that it replaces.
-        stride: not used, since the gate has no extent. Both paths are built with the same arguments.
-        norm_cfg: not used; as in its paper there is no norm layer.
-        act_cfg: activation behind the first convolution.
-
-    Raises:
-        InputError: if a width is not positive.
+    It has one gate per channel instead of one per pixel and channel, and as many weights as merging and evolution with the
+    same b and k: 2 b k + 9 k^2. The arguments are the same, too, but the gate needs no ``stride``, and as in its paper there
+    is no norm layer.
     """
 
     def __init__(
@@ -151,11 +135,9 @@ class SqueezeExcitation(BaseModule):
         return d * self(y)
 
 
-def _check_widths(channels: int, side_channels: int) -> None:
-    if channels < 1 or side_channels < 1:
-        raise InputError(
-            f'the side path needs positive widths, but got channels={channels}, side_channels={side_channels}'
-        )
+def _check_widths(channels: int, side_channels: int | None) -> None:
+    if channels < 1 or (side_channels or 0) < 1:
+        raise InputError(f'the side path needs positive widths, but got {channels=}, {side_channels=}')
 
 
 @MODELS.register_module()
@@ -166,15 +148,13 @@ class MEModule(BaseModule):
     the residual branch has C_out - C_in channels.
 
     Args:
-        in_channels: C_in.
-        out_channels: C_out.
+        in_channels, out_channels: C_in and C_out.
         side_channels: k; None if there is no side path.
-        groups: g.
-        stride: s, 1 or 2.
+        groups, stride: g and s, 1 or 2.
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
         side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``,
-            ``dict(fusion='add')`` or ``dict(side_channels=k)``. A ``type`` puts another registered module in its place,
-            such as ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
+            ``dict(fusion='add')``, or ``dict(type=...)`` for another registered module in its place, such as
+            ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
         act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
         with_cp: recompute the unit in the backward pass, which trades time for memory.
 
@@ -205,25 +185,20 @@ class MEModule(BaseModule):
         if stride == 2 and in_channels >= out_channels:
             raise InputError(f'a unit of stride 2 must widen, but got {in_channels} -> {out_channels} channels')
         if groups < 1 or out_channels % (4 * groups):
-            raise InputError(
-                f'out_channels must be divisible by 4 * groups, but got {out_channels} and groups={groups}'
-            )
+            raise InputError(f'out_channels must be divisible by 4 * groups, but got {out_channels=} and {groups=}')
         bottleneck = out_channels // 4
         branch = out_channels - in_channels if stride == 2 else out_channels
         if branch % groups or (group_compress and in_channels % groups):
-            raise InputError(
-                f'channels must be divisible by groups, but {in_channels} -> {branch} channels cannot be split into {groups} groups'
-            )
+            raise InputError(f'{in_channels} -> {branch} channels cannot be split into {groups} groups')
 
         self.groups = groups
         self.with_cp = with_cp
         layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         act_cfg = act_cfg or dict(type='ReLU')
-        self.compress = ConvModule(
-            in_channels, bottleneck, 1, groups=groups if group_compress else 1, act_cfg=act_cfg, **layer_cfg
-        )
+        first_groups = groups if group_compress else 1
+        self.compress = ConvModule(in_channels, bottleneck, 1, groups=first_groups, act_cfg=act_cfg, **layer_cfg)
         self.depthwise = ConvModule(
-            bottleneck, bottleneck, 3, stride=stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
+            bottleneck, bottleneck, 3, stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
         )
         self.side = None
         if side_cfg is not None:

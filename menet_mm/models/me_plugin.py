@@ -20,13 +20,7 @@ class MEPlugin(BaseModule):
             type='mmdet.ResNet', depth=50,
             plugins=[dict(cfg=dict(type='menet_mm.MEPlugin', side_channels=12), position='after_conv2')])
 
-    Args:
-        in_channels: C, which the backbone fills in.
-        side_channels: k.
-        conv_cfg, norm_cfg, act_cfg: layer configs of the side path.
-
-    Raises:
-        InputError: if a width is not positive.
+    ``in_channels`` is C, which the backbone fills in; ``side_channels`` is k. Errors are those of :class:`MergingEvolution`.
     """
 
     _abbr_ = 'me_plugin'
@@ -45,4 +39,4 @@ class MEPlugin(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate ``x`` (N, C, H, W), whose shape stays."""
-        return x * self.side(x)
+        return self.side.fuse(x, x)

@@ -12,10 +12,7 @@ from menet_mm.errors import InputError
 def give_channels_last(model: nn.Module) -> list[RemovableHandle]:
     """Convert the images that a model's backbone takes, unless they are on a GPU; the handles' ``remove`` ends it.
 
-    Layers keep the format of their input, so the weights stay as they are.
-
-    Raises:
-        InputError: if the model has no ``backbone``.
+    Layers keep the format of their input, so the weights stay as they are. InputError if there is no ``backbone``.
     """
     if not hasattr(model, 'backbone'):
         raise InputError(
@@ -27,7 +24,7 @@ def give_channels_last(model: nn.Module) -> list[RemovableHandle]:
 def guard_operators(model: nn.Module) -> list[RemovableHandle]:
     """Give mmcv's own operators, such as RoIAlign, tensors in the default format; the handles' ``remove`` ends it.
 
-    They do not look at strides: with another format they would compute nonsense.
+    They ignore strides, so another format would give wrong results.
     """
     operators = [module for module in model.modules() if type(module).__module__.startswith('mmcv.ops.')]
     return [module.register_forward_pre_hook(_default_format) for module in operators]

@@ -37,7 +37,7 @@ class MENet(StagedBackbone):
             ``groups`` (g) and ``depths``.
         side_cfg: the side path of every unit, for ablations, see :class:`MEModule`.
 
-    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
+    The other arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
 
     Example:
         >>> import torch

@@ -25,23 +25,10 @@ def _variant(multiplier: float) -> dict:
 
 
 class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
-    """mmcv's depthwise 3x3 and pointwise 1x1 convolution, which may be recomputed in the backward pass.
-
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        stride: of the depthwise convolution.
-        with_cp: recompute the unit in the backward pass.
-        layer_cfg: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of both convolutions.
-    """
+    """mmcv's depthwise 3x3 and pointwise 1x1 convolution, which ``with_cp`` recomputes in the backward pass."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        with_cp: bool = False,
-        **layer_cfg: ConfigDict | None,
+        self, in_channels: int, out_channels: int, stride: int = 1, with_cp: bool = False, **layer_cfg: ConfigDict
     ) -> None:
         super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, **layer_cfg)
         self.with_cp = with_cp
@@ -59,12 +46,8 @@ class MobileNetV1(StagedBackbone):
 
     The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width.
 
-    Args:
-        arch: a name in :attr:`ARCHS`, the width multiplier, also as a number, or a dict with the keys ``channels``,
-            ``stem_channels`` and ``depths``.
-        init_cfg: None is the MENet authors' initialization of MobileNet, by fan-in.
-
-    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
+    ``arch`` is the width multiplier, also as a number, or a dict with the keys ``channels``, ``stem_channels`` and
+    ``depths``. The arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
     ARCHS = {'1.0': _variant(1.0), '0.5': _variant(0.5), '0.25': _variant(0.25)}

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1707.01083, table 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from menet_mm.registry import MODELS
 
@@ -19,12 +19,8 @@ class ShuffleNetV1(MENet):
     """ShuffleNet v1 backbone, in the MENet authors' form: MENet with units that have no side path.
 
     In units of stride 2 the residual branch comes first in the concatenation, as in MENet and in pytorchcv; MMPretrain's
-    ShuffleNetV1 has the reverse order, which is another function.
-
-    Args:
-        arch: a name in :attr:`ARCHS`, or a dict with the keys ``channels``, ``stem_channels``, ``groups``, ``depths``.
-
-    The other arguments and the errors are those of :class:`~menet_mm.models.backbone.StagedBackbone`.
+    ShuffleNetV1 has the reverse order, which is another function. Arguments are those of MENet. A custom ``arch`` has no
+    ``side_channels``, so that a ``side_cfg`` must name them.
     """
 
     ARCHS = {
@@ -33,28 +29,6 @@ class ShuffleNetV1(MENet):
     }
 
     def __init__(
-        self,
-        arch: str | dict = '1x-g3',
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (2,),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        self, arch: str | dict = '1x-g3', *args: Any, side_cfg: ConfigDict | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(
-            arch,
-            in_channels,
-            out_indices,
-            frozen_stages,
-            norm_eval,
-            side_cfg=None,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(arch, *args, side_cfg=side_cfg, **kwargs)

@@ -11,10 +11,8 @@ from menet_mm.registry import MODELS
 class SSDHead(MMDetSSDHead):
     """mmdet's SSDHead, mended so that it can predict.
 
-    ``BaseDenseHead._predict_by_feat_single`` reads ``self.loss_cls``, which mmdet's SSDHead never sets because it skips
-    ``AnchorHead.__init__`` and computes its losses by function
-    (https://github.com/open-mmlab/mmdetection/issues/11063). None is what the reader needs: it only asks whether the
-    loss brings an activation of its own.
+    To predict, ``BaseDenseHead`` asks ``self.loss_cls`` whether it brings an activation of its own; mmdet's SSDHead never
+    sets it (https://github.com/open-mmlab/mmdetection/issues/11063).
     """
 
     loss_cls = None

@@ -121,7 +121,8 @@ def freed(queue, keep: bool) -> None:
     """Tell how many bytes of a freed block of 64 MiB go back to the kernel."""
     if keep:
         keep_memory()
-    block = np.ones(8 * 2**20)
+    block = np.empty(2**27)  # 1 GiB, which finds no place in memory that earlier tests left free
+    block[: 2**23] = 1
     before = resident()
     del block
     queue.put(before - resident())

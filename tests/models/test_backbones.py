@@ -199,6 +199,15 @@ class TestShuffleNetV1(BackboneContract):
         x = torch.rand(1, 3, 64, 64)
         assert torch.equal(menet(x)[0], shufflenet(x)[0])
 
+    def test_a_side_path_may_be_added_and_needs_its_width(self):
+        menet, gated = (
+            MENet(self.small | dict(side_channels=8)),
+            ShuffleNetV1(self.small, side_cfg=dict(side_channels=8)),
+        )
+        assert gated.state_dict().keys() == menet.state_dict().keys()
+        with pytest.raises(InputError, match='positive widths, but got channels=6, side_channels=None'):
+            ShuffleNetV1(self.small, side_cfg=dict(conv=False))
+
 
 class TestMobileNetV1(BackboneContract):
     backbone = MobileNetV1

@@ -24,11 +24,11 @@ class CPUTrainingHook(Hook):
     """Make training on a CPU faster; do nothing on a GPU, or in a run that does not train.
 
     Args:
-        products: compute 1x1 convolutions as matrix products, see :class:`MatmulConv2d`.
-        averages: compute 3x3 averages of stride 2 as convolutions, see :class:`DepthwiseAvgPool2d`.
-        keep_memory: let the process keep memory that was freed, see :func:`keep_memory`. This stays after training.
-        channels_last: give images to the model's ``backbone``, which it must have, in that memory format, for which the
-            two forms above do nothing. It was faster on one thread at 64 px, and slower on two threads at 224 px.
+        products: use :class:`MatmulConv2d` where it fits.
+        averages: use :class:`DepthwiseAvgPool2d` where it fits.
+        keep_memory: call :func:`keep_memory`, which stays after training.
+        channels_last: give images to the model's ``backbone`` in that memory format, for which the two layers above do
+            nothing. It was faster on one thread at 64 px, and slower on two threads at 224 px.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class CPUTrainingHook(Hook):
         self._undo: Callable[[], None] = lambda: None
 
     def before_train(self, runner: Runner) -> None:
-        """Change the layers of the model, whose weights are initialized by now."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if any(parameter.device.type != 'cpu' for parameter in model.parameters()):
             return
@@ -48,7 +47,6 @@ class CPUTrainingHook(Hook):
         self._undo = optimize_for_cpu(model, **self.options)
 
     def after_train(self, runner: Runner) -> None:
-        """Change the layers back."""
         self._undo()
 
 
@@ -57,8 +55,8 @@ def optimize_for_cpu(
 ) -> Callable[[], None]:
     """Do in place what :class:`CPUTrainingHook` does to a model, and return a function that changes the model back.
 
-    A layer changes its class and nothing else, so optimizers, copies and checkpoints see no difference. It computes the
-    same up to the order of summation. Only torch's own classes change, and none without MKL, where nothing was measured.
+    A layer changes its class and nothing else, so optimizers, copies and checkpoints see no difference. Only torch's own
+    classes change, and none without MKL, where nothing was measured. Results differ by the order of summation.
     """
     handles = give_channels_last(model) if channels_last else []
     changed = []
@@ -78,11 +76,8 @@ def optimize_for_cpu(
 
 
 def keep_memory() -> None:
-    """Let glibc keep memory that was freed, in this process; do nothing with another C library.
-
-    Training frees and takes the same large blocks in every iteration. By default each goes back to the kernel, which fills
-    it with zeros before it gives it out again. That is a fifth of the time.
-    """
+    """Let glibc keep memory that was freed, in this process; do nothing with another C library."""
+    # Training frees and takes the same large blocks again. Zeros that the kernel writes meanwhile take a fifth of the time.
     if platform.libc_ver()[0] == 'glibc':
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0)  # M_MMAP_MAX of malloc.h
@@ -92,17 +87,15 @@ def keep_memory() -> None:
 class MatmulConv2d(nn.Conv2d):
     """A 1x1 convolution that is a matrix product while a CPU trains it.
 
-    torch's convolution copies maps into blocks of channels and back, which takes longer than the product. Inference,
-    ``torch.compile``, exports, other devices and other memory formats use torch's.
+    torch's convolution copies maps into blocks of channels and back, which takes longer than the product.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H, W)."""
         if not _trains_on_cpu(self, x) or x.ndim != 4 or x.shape[1] != self.in_channels:
             return super().forward(x)  # takes a single picture, and says what is wrong with others
         n, _, h, w = x.shape
         inputs, outputs = self.in_channels // self.groups, self.out_channels // self.groups
-        # The products make a gradient of the weights for each picture. They lose where it is far larger than the maps.
+        # A product makes a gradient of the weights for each picture, and is slower where that is far larger than the maps.
         if inputs * outputs > 2 * h * w * (inputs + outputs):
             return super().forward(x)
         maps = x.view(n, self.groups, inputs, h * w)
@@ -114,7 +107,6 @@ class DepthwiseAvgPool2d(nn.AvgPool2d):
     """The 3x3 average of stride 2 that counts its padding, as a depthwise convolution while a CPU trains."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
         # In bfloat16 a ninth is off by 0.2 %.
         if not _trains_on_cpu(self, x) or x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
             return super().forward(x)
@@ -135,5 +127,5 @@ def _is_average(module: nn.Module) -> bool:
 
 
 def _trains_on_cpu(module: nn.Module, x: Tensor) -> bool:
-    # torch.compile does better with a convolution, and an exported graph should have it, too.
+    # torch.compile does better with a convolution, which an exported graph should have, too.
     return not _is_compiling() and module.training and x.device.type == 'cpu' and x.is_contiguous()
