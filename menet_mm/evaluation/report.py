@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
@@ -18,16 +17,14 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
+from menet_mm.utils.pictures import read_image
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
-
+#: Settings of ``eval_map`` that make it VOC's rule.
+VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
 #: What a picture's predictions must have.
 KEYS = ('bboxes', 'scores', 'labels')
 #: Detections below this score are not drawn.
@@ -60,11 +57,8 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
 
-    shown = Table(*table.columns, title=f'AP at IoU 0.5 of {len(dataset)} pictures')
-    for row in table.itertuples(index=False):
-        fractions = ('-' if np.isnan(value) else f'{value:.3f}' for value in (row.recall, row.ap))
-        shown.add_row(row[0], str(row.objects), str(row.detections), *fractions)
-    Console().print(shown)
+    print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
+    print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
     checkpoint = work_dir / 'last_checkpoint'
     print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
@@ -125,17 +119,16 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
     return detections, annotations
 
 
-def ap_by_class(
-    classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str, iou_thr: float = 0.5
-) -> pd.DataFrame:
-    """Average precision by class, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
+def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str) -> pd.DataFrame:
+    """Average precision by class at IoU 0.5, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
     Columns: class, objects, detections, recall, ap. A class without objects has neither recall nor AP (NaN). The last row is
     the mean over the classes that have objects.
     """
-    options = dict(iou_thr=iou_thr, eval_mode=eval_mode, use_legacy_coordinate=True)
-    _, results = eval_map(detections, annotations, dataset=classes, logger='silent', **options)
-    rows = [(int(r['num_gts']), int(r['num_dets']), float(r['recall'][-1:].sum()), float(r['ap'])) for r in results]
+    _, results = eval_map(detections, annotations, dataset=classes, eval_mode=eval_mode, **VOC_RULE)
+    rows = [
+        (int(r['num_gts']), int(r['num_dets']), float(max(r['recall'], default=0)), float(r['ap'])) for r in results
+    ]
     table = pd.DataFrame(rows, columns=['objects', 'detections', 'recall', 'ap'])
     table.insert(0, 'class', classes)
     table.loc[table.objects == 0, ['recall', 'ap']] = np.nan
@@ -161,7 +154,8 @@ def plot_curves(log: pd.DataFrame, path: Path) -> None:
     if 'epoch' in train:
         per_epoch = train.groupby('epoch').iter.max().diff().median()
         unit, steps = 'epoch', per_epoch if per_epoch > 0 else train.iter.max()
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout='constrained')
+    figure = Figure(figsize=(10, 3.8), layout='constrained')
+    left, right = figure.subplots(1, 2)
     for name in train.columns.intersection(['loss', 'loss_cls', 'loss_bbox']):
         left.plot(train.iter / steps, train[name], label=name)
     for name in (column for column in log.dropna(axis=1, how='all') if column.startswith(PLOTTED)):
@@ -172,8 +166,7 @@ def plot_curves(log: pd.DataFrame, path: Path) -> None:
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend()
-    fig.savefig(path, dpi=120)
-    plt.close(fig)
+    figure.savefig(path, dpi=120)
 
 
 def draw_detections(
@@ -185,32 +178,34 @@ def draw_detections(
     none has any, those with the highest scores first. ``detections`` and ``annotations`` are those of :func:`match`.
     Raises ``InputError`` if a picture cannot be read or the sheet cannot be written.
     """
-    order = _rank(detections, annotations)
-    rest = order[count // 2 :]
+    order, half = _rank(detections, annotations), count // 2
+    chosen = order[:half] + order[half:][-half:]
+    width, height = TILE
+    sheet = Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     visualizer = DetLocalVisualizer(name='report')
     visualizer.dataset_meta = dataset.metainfo
-    tiles = []
-    for i in order[: count // 2] + rest[max(0, len(rest) - count // 2) :]:
-        if (image := cv2.imread(source := dataset.get_data_info(i)['img_path'])) is None:
-            raise InputError(f'picture {source} cannot be read: replace it, or take its id out of the list')
+    for place, i in enumerate(chosen):
+        source = dataset.get_data_info(i)['img_path']
+        image, defect = read_image(source)
+        if defect:
+            raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
         truth = InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels'])
         found = InstanceData(**{key: predictions[i]['pred_instances'][key] for key in KEYS})
         sample = DetDataSample(gt_instances=truth, pred_instances=found)
-        visualizer.add_datasample('', cv2.cvtColor(image, cv2.COLOR_BGR2RGB), sample, pred_score_thr=DRAWN_SCORE)
-        tile = ImageOps.pad(Image.fromarray(visualizer.get_image()), TILE, color='white', centering=(0, 0))
-        tiles.append(cv2.cvtColor(np.asarray(tile), cv2.COLOR_RGB2BGR))
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
-    rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
-    if not cv2.imwrite(str(path), np.vstack(rows)):
-        raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir')
+        visualizer.add_datasample('', image[..., ::-1], sample, pred_score_thr=DRAWN_SCORE)
+        drawing = Image.fromarray(visualizer.get_image())
+        sheet.paste(ImageOps.contain(drawing, TILE), (place % 3 * width, place // 3 * height))
+    try:
+        sheet.save(path)
+    except OSError:
+        raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir') from None
 
 
 def _rank(detections: list, annotations: list) -> list[int]:
     """Order pictures with objects by the AP of each, or if none has any, all pictures by their highest score."""
     drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
-    options = dict(iou_thr=0.5, logger='silent', eval_mode='area', use_legacy_coordinate=True, nproc=1)
-    quality = {
-        i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i, a in enumerate(annotations) if len(a['labels'])
-    }
+    options = dict(VOC_RULE, eval_mode='area', nproc=1)
+    chosen = [i for i, annotation in enumerate(annotations) if len(annotation['labels'])]
+    quality = {i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i in chosen}
     quality = quality or {i: np.vstack(image)[:, 4].max(initial=0) for i, image in enumerate(detections)}
     return sorted(quality, key=quality.get, reverse=True)
