@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from rich.progress import track
 
 from menet_mm.errors import InputError
@@ -45,11 +46,8 @@ class Shape:
 def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int = 0) -> Path:
     """Write ``train`` pictures for ``trainval`` and ``test`` held-out ones into a folder, and return it.
 
-    It holds ``VOC2007/{JPEGImages,Annotations,ImageSets/Main}`` and ``annotations/{trainval,test}.json`` of COCO's form, and
-    appears in one step. The same set is not made twice.
-
-    Raises:
-        InputError: if a number is too small, or ``out`` holds something else or cannot be written.
+    It holds ``VOC2007`` and, in COCO's form, ``annotations/{trainval,test}.json``. It appears in one step, and the same set is
+    not made twice. Raises ``InputError`` if a number is too small, or ``out`` holds something else or cannot be written.
     """
     out = Path(out)
     if min(train, test) < 1:
@@ -89,7 +87,7 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
             category = CLASSES.index(shape.name) + 1
             annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
     write_text(voc / f'ImageSets/Main/{split}.txt', '\n'.join(ids) + '\n')
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
     content = dict(images=images, annotations=annotations, categories=categories)
     write_text(root / f'annotations/{split}.json', json.dumps(content))
 
@@ -112,7 +110,7 @@ def _voc_xml(image: dict, shapes: list[Shape]) -> str:
     return ET.tostring(root, encoding='unicode')
 
 
-def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
+def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
     """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front."""
     width, height = (int(v) for v in rng.integers(160, 257, 2))
     dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
@@ -125,7 +123,7 @@ def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Sha
     return np.clip(picture + noise, 0, 255).astype(np.uint8), shapes
 
 
-def _place_objects(rng: np.random.Generator, width: int, height: int) -> list[Shape]:
+def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
     shapes, number = [], int(rng.integers(1, MAX_OBJECTS + 1))
     for _ in range(20 * number):
         if len(shapes) == number:
@@ -136,10 +134,9 @@ def _place_objects(rng: np.random.Generator, width: int, height: int) -> list[Sh
     return shapes or _place_objects(rng, width, height)
 
 
-def _random_shape(rng: np.random.Generator, width: int, height: int) -> Shape | None:
+def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     """Draw an object; None if it does not meet the limits on sides."""
-    name = CLASSES[rng.integers(len(CLASSES))]
-    angle = rng.uniform(-0.3, 0.3)
+    name, angle = CLASSES[rng.integers(len(CLASSES))], rng.uniform(-0.3, 0.3)
     outline = _outline(name) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline -= outline.min(axis=0)
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
@@ -172,9 +169,7 @@ def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
     return max(w, 0) * max(h, 0) / min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
 
 
-def _texture(
-    rng: np.random.Generator, width: int, height: int, kinds: Sequence[str], colours: np.ndarray
-) -> np.ndarray:
+def _texture(rng: Generator, width: int, height: int, kinds: Sequence[str], colours: np.ndarray) -> np.ndarray:
     """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255."""
     one, two = colours.astype(np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -198,7 +193,7 @@ def _texture(
     return one + (two - one) * mix[..., None]
 
 
-def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
+def _clutter(rng: Generator, picture: np.ndarray) -> None:
     """Scribble lines and small blots, none of which looks like a class."""
     height, width = picture.shape[:2]
     for _ in range(rng.integers(4, 16)):
@@ -211,18 +206,17 @@ def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
         cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
 
 
-def _paint_object(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -> None:
+def _paint_object(rng: Generator, picture: np.ndarray, shape: Shape) -> None:
     x1, y1, x2, y2 = shape.box
     mask = np.zeros(picture.shape[:2], np.float32)
     # Four fractional bits keep the edge where the outline says.
     cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
     mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
-    colours = np.stack([_vivid(rng), _vivid(rng)])
-    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', *BACKGROUNDS[False]), colours)
+    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', *BACKGROUNDS[False]), np.stack([_vivid(rng), _vivid(rng)]))
     area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
 
 
-def _vivid(rng: np.random.Generator) -> np.ndarray:
+def _vivid(rng: Generator) -> np.ndarray:
     """A saturated colour, for objects and clutter alike: colour does not tell the one from the other."""
     low, high = rng.uniform(0, 60), rng.uniform(180, 255)
     return rng.permutation([low, high, rng.uniform(low, high)])

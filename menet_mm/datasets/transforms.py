@@ -22,12 +22,10 @@ Patch = tuple[int, int, int, int]  # the same in whole pixels; x2 and y2 are exc
 
 @TRANSFORMS.register_module()
 class ExpandCrop(MinIoURandomCrop):
-    """mmdet's ``Expand`` and ``MinIoURandomCrop`` in one step, which makes the patch alone and never the canvas.
+    """mmdet's ``Expand``, with the arguments ``expand``, and ``MinIoURandomCrop``, with the other ones, in one step.
 
-    The patch is chosen first, against boxes as plain numbers instead of tensors. Both take the same numbers from numpy's
-    generator in the same order. With masks or segmentation maps, mmdet's own steps run.
-
-    The arguments are those of ``MinIoURandomCrop``; ``expand`` are those of ``Expand``, such as ``mean`` and ``ratio_range``.
+    The patch is chosen first, against boxes as plain numbers instead of tensors, and made without the rest of the canvas.
+    With masks or segmentation maps, mmdet's own steps run.
     """
 
     def __init__(
@@ -46,7 +44,12 @@ class ExpandCrop(MinIoURandomCrop):
         if results.get('gt_masks') is not None or results.get('gt_seg_map') is not None:
             return super().transform(self.expand(results))
         image, boxes = results['img'], results['gt_bboxes']
-        left, top, height, width = self._random_canvas(*image.shape[:2])
+        # Where the picture lies on the canvas, and the canvas' size.
+        left, top, height, width = 0, 0, *image.shape[:2]
+        if self.expand._random_prob() <= self.expand.prob:
+            ratio = self.expand._random_ratio()
+            left, top = self.expand._random_left_top(ratio, height, width)
+            height, width = int(height * ratio), int(width * ratio)
         boxes.translate_([left, top])
         x1, y1, x2, y2 = 0, 0, width, height
         if patch := self._random_patch(boxes.tensor.tolist(), height, width):
@@ -63,14 +66,6 @@ class ExpandCrop(MinIoURandomCrop):
         results['img'] = cut_out(image, (x1 - left, y1 - top, x2 - left, y2 - top), self.expand.mean)
         results['img_shape'] = results['img'].shape[:2]
         return results
-
-    def _random_canvas(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Choose where the picture lies on the canvas (left, top), and the canvas' height and width."""
-        if self.expand._random_prob() > self.expand.prob:
-            return 0, 0, height, width
-        ratio = self.expand._random_ratio()
-        left, top = self.expand._random_left_top(ratio, height, width)
-        return left, top, int(height * ratio), int(width * ratio)
 
     def _random_patch(self, boxes: list[Box], height: int, width: int) -> Patch | None:
         """Choose a patch of the canvas by mmdet's rules; None for all of it."""
@@ -95,10 +90,7 @@ class ExpandCrop(MinIoURandomCrop):
 
 
 def cut_out(image: np.ndarray, patch: Patch, colour: Sequence[float]) -> np.ndarray:
-    """Cut a patch out of a picture (H, W, C), C at most 4; a view if the patch lies inside.
-
-    Outside of the picture everything is of one colour, C values, cut to the picture's type.
-    """
+    """Cut a patch out of a picture (H, W, C), C at most 4, on a ground of C values; a view if it lies inside."""
     x1, y1, x2, y2 = patch
     inner = image[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
     if inner.shape[:2] == (y2 - y1, x2 - x1):

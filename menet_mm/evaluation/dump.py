@@ -13,9 +13,8 @@ from menet_mm.utils.files import atomic_path
 def dump_metric(scope: str, path: str) -> BaseMetric:
     """Build the metric that writes a list of predictions, a dict for each picture, by ``torch.save``.
 
-    Args:
-        scope: ``mmdet`` or ``mmpretrain``; a detector's predictions are written without ground truth, masks compressed.
-        path: file to write, ``.pkl`` or ``.pickle``. It is there complete or not at all.
+    Those of ``scope`` mmdet have no ground truth, and their masks are compressed. ``path`` must end in ``.pkl`` or
+    ``.pickle``; it appears complete or not at all.
     """
     dump = DumpResults
     if scope == 'mmdet':

@@ -25,7 +25,7 @@ from menet_mm.utils.pictures import read_image
 
 #: Settings of ``eval_map`` that make it VOC's rule.
 VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
-#: What a picture's predictions must have.
+#: What the predictions of a picture must have.
 KEYS = ('bboxes', 'scores', 'labels')
 #: Detections below this score are not drawn.
 DRAWN_SCORE = 0.3
@@ -38,13 +38,8 @@ TILE = (600, 300)
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
 
-    Args:
-        cfg: config of a detector, whose test set was tested.
-        predictions: file of ``tools/test.py --out``.
-        work_dir: that of the training.
-
-    Raises:
-        InputError: if there is no log, the predictions are others, or a picture cannot be read.
+    ``predictions`` are of the test set of ``cfg``, by ``tools/test.py --out``; ``work_dir`` is that of the training. Raises
+    ``InputError`` if there is no log, the predictions are others, or a picture cannot be read.
     """
     init_default_scope('mmdet')
     log, found = read_log(work_dir), read_predictions(predictions)
@@ -52,7 +47,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
     out = work_dir / 'report'
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
@@ -74,8 +69,7 @@ def read_predictions(path: Path) -> list[dict]:
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:
-        pickled = file.read(1) == b'\x80'  # by mmengine.dump; otherwise torch.save's archive
-        file.seek(0)
+        pickled = file.peek(1).startswith(b'\x80')  # by mmengine.dump; otherwise torch.save's archive
         try:
             predictions = plain_pickle.load(file) if pickled else plain_pickle.load_tensors(file)
         except Exception as error:  # a damaged file can fail in any way
@@ -101,8 +95,8 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
     classes = len(dataset.metainfo['classes'])
     advice = 'give the config, and the --cfg-options, that they were made with'
     if not infos or [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
-        counts = f'{len(predictions)} predictions are not of the {len(infos)} pictures'
-        raise InputError(f'the {counts} of the data set: {advice}')
+        which = f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set'
+        raise InputError(f'{which}: {advice}')
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
         instances = prediction['pred_instances']
