@@ -17,22 +17,10 @@ def main() -> None:
     parser.add_argument('--keep', action='store_true', help='keep the archives after unpacking')
     args = parser.parse_args()
 
-    from menet_mm.datasets.download import ARCHIVES, download, is_unpacked, unpack  # torchvision
+    from menet_mm.datasets.download import download_voc  # torchvision
 
-    args.root.mkdir(parents=True, exist_ok=True)
     for year in args.years:
-        folder = args.root / 'VOCdevkit' / f'VOC{year}'
-        for archive in ARCHIVES[year]:
-            if is_unpacked(folder, archive['split'], archive['pictures']):
-                print(f'{folder} has all {archive["pictures"]} pictures of {archive["split"]} already')
-                continue
-            path = args.root / archive['filename']
-            download(archive['url'], path, archive['md5'])
-            print(f'unpacking {path} ...')
-            unpack(path, args.root)
-            if not args.keep:
-                path.unlink()
-        print(f'{folder} is ready')
+        download_voc(args.root, year, args.keep)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
 
-:func:`check_annotations` looks at files before a data set is built, :func:`check_images` decodes the pictures of one that was
-built. What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
+What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
 """
 
 from __future__ import annotations
@@ -41,19 +40,14 @@ def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     """Check the annotation files of a data set config, if they are on this machine and of a form in ``formats/``.
 
-    Args:
-        dataset: config of a data set, possibly wrapped.
-        data_hint: how the user gets the data; part of the message.
-
-    Raises:
-        InputError: naming the first file that is missing or broken.
+    Raises ``InputError`` naming the first that is missing or broken; ``data_hint`` says there how the user gets the data.
     """
     for leaf in leaf_configs(dataset):
         if not isinstance(leaf, dict):
             continue  # built already, so its files were read
         prefix = leaf.get('data_prefix') or ''
-        paths = [leaf.get('data_root'), leaf.get('ann_file')]
-        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
+        prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
+        paths = [leaf.get('data_root'), leaf.get('ann_file'), *prefixes]
         remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
         if remote:
             _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
@@ -85,16 +79,9 @@ def _skip(what: str, reason: str) -> None:
 
 
 def check_images(dataset: BaseDataset) -> int:
-    """Decode the pictures of a data set that was built; of a set above :data:`MAX_IMAGES`, an even sample.
+    """Decode the pictures of a data set that was built, at most :data:`MAX_IMAGES`, and return how many these are.
 
-    Args:
-        dataset: a data set, possibly wrapped; pictures in other places than local files are skipped.
-
-    Returns:
-        How many pictures were decoded.
-
-    Raises:
-        InputError: naming the first picture that is missing, truncated or no picture at all.
+    Raises ``InputError`` naming the first picture that is missing, truncated or no picture at all.
     """
     leaves = list(leaf_configs(dataset))
     part = min(1, MAX_IMAGES / max(1, sum(len(leaf) for leaf in leaves if isinstance(leaf, BaseDataset))))
@@ -119,11 +106,11 @@ def _local_images(dataset: object, part: float) -> set[str]:
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
         return set()
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
-    found = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
-    paths = {path for path in found if isinstance(path, str) and '://' not in path}
-    if skipped := sum(str(path) not in paths for path in found):
+    paths = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
+    local = [path for path in paths if isinstance(path, str) and '://' not in path]
+    if skipped := len(paths) - len(local):
         _skip(f'{skipped} pictures of {name}', 'their items name no local file')
-    return paths
+    return set(local)
 
 
 def _reads_local_files(step: object) -> bool:

@@ -14,7 +14,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path
 
-#: Archives of each year, as torchvision knows them: address, file name, MD5; the split that each brings, and its pictures.
+#: Archives of each year: address, file name and MD5 as torchvision knows them, the split that each brings, and its pictures.
 ARCHIVES = {
     '2007': [
         dict(DATASET_YEAR_DICT['2007'], split='trainval', pictures=5011),
@@ -25,13 +25,10 @@ ARCHIVES = {
 
 
 def download(url: str, path: Path, md5: str | None = None) -> None:
-    """Fetch a file unless it is there; it appears complete or not at all.
+    """Fetch a file unless it is there. It appears complete or not at all; then ``InputError`` is raised.
 
     With an MD5, an unfinished download stays as ``<path>.partial``, and the next call goes on there. Without one it starts
     again, and several processes may fetch the same file.
-
-    Raises:
-        InputError: if the server cannot be reached or the file is not the expected one.
     """
     if path.is_file() and (md5 is None or file_hash(path, 'md5') == md5):
         return
@@ -65,15 +62,24 @@ def _append(url: str, partial: Path) -> None:
             raise InputError(f'{url} cannot be fetched ({reason}); {advice}') from None
 
 
-def is_unpacked(folder: Path, split: str, pictures: int) -> bool:
-    """Tell whether ``folder``, such as VOCdevkit/VOC2007, has a split with all of its pictures and annotations."""
-    listed = folder / f'ImageSets/Main/{split}.txt'
-    ids = listed.read_text().split() if listed.is_file() else []
-    files = [folder / name for i in ids for name in (f'JPEGImages/{i}.jpg', f'Annotations/{i}.xml')]
-    return len(ids) == pictures and all(file.is_file() for file in files)
+def download_voc(root: Path, year: str, keep: bool = False) -> None:
+    """Fetch and unpack a year of :data:`ARCHIVES` into ``root/VOCdevkit``, unless all its pictures and annotations are there.
 
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar file; entries that would leave ``folder`` are refused."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter='data')
+    Archives are deleted unless ``keep``. Raises ``InputError`` as :func:`download` does.
+    """
+    folder = root / f'VOCdevkit/VOC{year}'
+    for archive in ARCHIVES[year]:
+        listed = folder / f'ImageSets/Main/{archive["split"]}.txt'
+        ids = listed.read_text().split() if listed.is_file() else []
+        files = [folder / name for i in ids for name in (f'JPEGImages/{i}.jpg', f'Annotations/{i}.xml')]
+        if len(ids) == archive['pictures'] and all(file.is_file() for file in files):
+            print(f'{folder} has all {len(ids)} pictures of {archive["split"]} already')
+            continue
+        path = root / archive['filename']
+        download(archive['url'], path, archive['md5'])
+        print(f'unpacking {path} ...')
+        with tarfile.open(path) as tar:
+            tar.extractall(root, filter='data')  # refuses entries that would leave the folder
+        if not keep:
+            path.unlink()
+    print(f'{folder} is ready')

@@ -1,9 +1,6 @@
 """A generated miniature detection set in VOC layout, so that the main job runs without a download.
 
 The classes differ in shape alone: colours, textures, sizes and places come from the same distributions for all of them.
-Pictures hold 1 to 6 objects with sides of 10 to 60 % of the picture, which overlap and are cut off by the border, on
-cluttered backgrounds. The backgrounds of the held-out split are of other kinds than those of the training split.
-
 Everything comes from numpy's seeded PCG64 and is rounded to whole pixels, so that every machine gets the same annotations.
 """
 
@@ -12,15 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from rich.progress import track
 
 from menet_mm.errors import InputError
-from menet_mm.utils.files import atomic_path
+from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import write_image
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
@@ -45,17 +44,10 @@ class Shape:
 
 
 def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int = 0) -> Path:
-    """Write the set as ``VOC2007/{JPEGImages,Annotations,ImageSets/Main}`` and as ``annotations/{trainval,test}.json``.
+    """Write ``train`` pictures for ``trainval`` and ``test`` held-out ones into a folder, and return it.
 
-    Does nothing if ``out`` holds the same set already. The set appears in one step, when it is complete.
-
-    Args:
-        out: folder to write; returned.
-        train, test: numbers of pictures in ``trainval`` and in ``test``, the held-out split.
-        seed: of everything random.
-
-    Raises:
-        InputError: if a number is too small, or ``out`` holds something else or cannot be written.
+    It holds ``VOC2007`` and, in COCO's form, ``annotations/{trainval,test}.json``. It appears in one step, and the same set is
+    not made twice. Raises ``InputError`` if a number is too small, or ``out`` holds something else or cannot be written.
     """
     out = Path(out)
     if min(train, test) < 1:
@@ -73,7 +65,7 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
         with atomic_path(out) as folder:
             for split, count in (('trainval', train), ('test', test)):
                 _write_split(folder, split, count, seed)
-            (folder / stamp.name).write_text(json.dumps(recipe))
+            write_text(folder / stamp.name, json.dumps(recipe))
             shutil.rmtree(out, ignore_errors=True)
     except OSError as error:
         raise InputError(f'{out} cannot be written ({error.strerror}): make room, or give another --out') from None
@@ -81,27 +73,26 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    voc, coco, held_out = root / 'VOC2007', root / 'annotations', split == 'test'
-    for folder in (voc / 'JPEGImages', voc / 'Annotations', voc / 'ImageSets/Main', coco):
-        folder.mkdir(parents=True, exist_ok=True)
+    voc, held_out = root / 'VOC2007', split == 'test'
     ids, images, annotations = [f'{split}_{i:05d}' for i in range(count)], [], []
     for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
         picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
         image = dict(id=i, file_name=f'{image_id}.jpg', width=picture.shape[1], height=picture.shape[0])
         images.append(image)
         write_image(voc / 'JPEGImages' / image['file_name'], picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        _voc_xml(image, shapes).write(voc / f'Annotations/{image_id}.xml')
+        write_text(voc / f'Annotations/{image_id}.xml', _voc_xml(image, shapes))
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
             category = CLASSES.index(shape.name) + 1
             annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
-    (voc / f'ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-    (coco / f'{split}.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    write_text(voc / f'ImageSets/Main/{split}.txt', '\n'.join(ids) + '\n')
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    write_text(root / f'annotations/{split}.json', json.dumps(content))
 
 
-def _voc_xml(image: dict, shapes: list[Shape]) -> ET.ElementTree:
+def _voc_xml(image: dict, shapes: list[Shape]) -> str:
     def add(parent: ET.Element, **fields: object) -> None:
         for key, value in fields.items():
             ET.SubElement(parent, key).text = str(value)
@@ -116,19 +107,14 @@ def _voc_xml(image: dict, shapes: list[Shape]) -> ET.ElementTree:
         # VOC counts pixels from 1 and includes the last one.
         add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
     ET.indent(root)
-    return ET.ElementTree(root)
+    return ET.tostring(root, encoding='unicode')
 
 
-def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
-    """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front.
-
-    Args:
-        rng: source of everything random.
-        held_out: take a background of a kind that the training split does not have.
-    """
+def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
+    """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front."""
     width, height = (int(v) for v in rng.integers(160, 257, 2))
     dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
-    picture = _texture(rng, (width, height), BACKGROUNDS[held_out], dull)
+    picture = _texture(rng, width, height, BACKGROUNDS[held_out], dull)
     _clutter(rng, picture)
     shapes = _place_objects(rng, width, height)
     for shape in shapes:
@@ -137,9 +123,8 @@ def draw(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, list[Sha
     return np.clip(picture + noise, 0, 255).astype(np.uint8), shapes
 
 
-def _place_objects(rng: np.random.Generator, width: int, height: int) -> list[Shape]:
-    shapes = []
-    number = int(rng.integers(1, MAX_OBJECTS + 1))
+def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
+    shapes, number = [], int(rng.integers(1, MAX_OBJECTS + 1))
     for _ in range(20 * number):
         if len(shapes) == number:
             break
@@ -149,20 +134,18 @@ def _place_objects(rng: np.random.Generator, width: int, height: int) -> list[Sh
     return shapes or _place_objects(rng, width, height)
 
 
-def _random_shape(rng: np.random.Generator, width: int, height: int) -> Shape | None:
+def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     """Draw an object; None if it does not meet the limits on sides."""
-    name = CLASSES[rng.integers(len(CLASSES))]
-    angle = rng.uniform(-0.3, 0.3)
+    name, angle = CLASSES[rng.integers(len(CLASSES))], rng.uniform(-0.3, 0.3)
     outline = _outline(name) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline -= outline.min(axis=0)
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
-    side = rng.uniform(*SIDES) * min(width, height)
-    stretch = np.exp(rng.uniform(-0.25, 0.25))
+    side, stretch = rng.uniform(*SIDES) * min(width, height), np.exp(rng.uniform(-0.25, 0.25))
     size = np.array([side * stretch, side / stretch])
     if rng.random() < 0.2:  # cut off by the border: up to 40 % of a side outside
         corner = rng.uniform(-0.4 * size, (width, height) - 0.6 * size)
     else:
-        corner = rng.uniform((0, 0), np.maximum((width, height) - size, 1e-6))
+        corner = rng.uniform((0, 0), (width, height) - size)
     outline = outline * size + corner
     full = np.concatenate([np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))]).astype(int)
     box = np.clip(full, 0, [width, height, width, height])
@@ -186,19 +169,14 @@ def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
     return max(w, 0) * max(h, 0) / min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
 
 
-def _texture(
-    rng: np.random.Generator, size: tuple[int, int], kinds: tuple[str, ...], colours: np.ndarray
-) -> np.ndarray:
-    """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255; ``size`` is (W, H)."""
-    width, height = size
+def _texture(rng: Generator, width: int, height: int, kinds: Sequence[str], colours: np.ndarray) -> np.ndarray:
+    """A rectangle (H, W, 3) with a texture of two colours (2, 3), float32 in 0..255."""
     one, two = colours.astype(np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
-    kind = kinds[rng.integers(len(kinds))]
-    if kind == 'plain':
-        mix = np.zeros_like(x)
-    elif kind == 'gradient':
+    kind, mix = kinds[rng.integers(len(kinds))], np.zeros_like(x)
+    if kind == 'gradient':
         mix = (along - along.min()) / max(np.ptp(along), 1)
     elif kind == 'stripes':
         mix = (np.sin(along * 2 * np.pi / rng.uniform(8, 40)) > 0).astype(np.float32)
@@ -208,14 +186,14 @@ def _texture(
     elif kind == 'waves':
         across = y * np.cos(angle) - x * np.sin(angle)
         mix = 0.5 + 0.5 * np.sin(along / rng.uniform(3, 12) + 2 * np.sin(across / rng.uniform(6, 24)))
-    else:  # cells: each pixel takes the tone of the nearest of a few seeds
+    elif kind == 'cells':  # each pixel takes the tone of the nearest of a few seeds
         seeds = rng.uniform((0, 0), (width, height), (25, 2))
         nearest = ((x[..., None] - seeds[:, 0]) ** 2 + (y[..., None] - seeds[:, 1]) ** 2).argmin(axis=-1)
         mix = rng.random(len(seeds)).astype(np.float32)[nearest]
     return one + (two - one) * mix[..., None]
 
 
-def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
+def _clutter(rng: Generator, picture: np.ndarray) -> None:
     """Scribble lines and small blots, none of which looks like a class."""
     height, width = picture.shape[:2]
     for _ in range(rng.integers(4, 16)):
@@ -228,18 +206,17 @@ def _clutter(rng: np.random.Generator, picture: np.ndarray) -> None:
         cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
 
 
-def _paint_object(rng: np.random.Generator, picture: np.ndarray, shape: Shape) -> None:
+def _paint_object(rng: Generator, picture: np.ndarray, shape: Shape) -> None:
     x1, y1, x2, y2 = shape.box
     mask = np.zeros(picture.shape[:2], np.float32)
     # Four fractional bits keep the edge where the outline says.
     cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
     mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
-    colours = np.stack([_vivid(rng), _vivid(rng)])
-    texture = _texture(rng, (x2 - x1, y2 - y1), ('plain', *BACKGROUNDS[False]), colours)
+    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', *BACKGROUNDS[False]), np.stack([_vivid(rng), _vivid(rng)]))
     area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
 
 
-def _vivid(rng: np.random.Generator) -> np.ndarray:
+def _vivid(rng: Generator) -> np.ndarray:
     """A saturated colour, for objects and clutter alike: colour does not tell the one from the other."""
     low, high = rng.uniform(0, 60), rng.uniform(180, 255)
     return rng.permutation([low, high, rng.uniform(low, high)])

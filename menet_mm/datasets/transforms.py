@@ -1,7 +1,7 @@
 """mmdet's transforms of SSD's recipe, faster: the same random numbers, the same boxes, the same pixels.
 
 SSD shrinks a picture by putting it on a canvas of up to 16 times its area, and enlarges it by cutting out a patch; in mmdet
-these two steps take three quarters of the pipeline's time. H, W, C: height, width and channels of the picture.
+these two steps take three quarters of the pipeline's time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,10 @@ Patch = tuple[int, int, int, int]  # the same in whole pixels; x2 and y2 are exc
 
 @TRANSFORMS.register_module()
 class ExpandCrop(MinIoURandomCrop):
-    """mmdet's ``Expand`` and ``MinIoURandomCrop`` in one step, which makes the patch alone and never the canvas.
+    """mmdet's ``Expand``, with the arguments ``expand``, and ``MinIoURandomCrop``, with the other ones, in one step.
 
-    mmdet fills the whole canvas and cuts most of it off again, and compares every trial patch with all boxes as tensors.
-    Here the patch is chosen first, against boxes as plain numbers. Both take the same numbers from numpy's generator in the
-    same order, so one seed gives the same result with either. With masks or segmentation maps, mmdet's own steps run.
-
-    Args:
-        min_ious, min_crop_size, bbox_clip_border: as of ``MinIoURandomCrop``.
-        expand: arguments of ``Expand``, such as ``mean`` and ``ratio_range``.
+    The patch is chosen first, against boxes as plain numbers instead of tensors, and made without the rest of the canvas.
+    With masks or segmentation maps, mmdet's own steps run.
     """
 
     def __init__(
@@ -45,18 +40,19 @@ class ExpandCrop(MinIoURandomCrop):
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
-        """Change picture (H, W, 3), boxes, labels and flags; the boxes that stay have their centres in the patch.
-
-        Raises:
-            KeyError: without ``img`` or ``gt_bboxes``, as before ``LoadImageFromFile`` and ``LoadAnnotations``.
-        """
+        """Change picture (H, W, 3), boxes, labels and flags; raises ``KeyError`` without ``img`` or ``gt_bboxes``."""
         if results.get('gt_masks') is not None or results.get('gt_seg_map') is not None:
             return super().transform(self.expand(results))
         image, boxes = results['img'], results['gt_bboxes']
-        left, top, height, width = self._random_canvas(*image.shape[:2])
+        # Where the picture lies on the canvas, and the canvas' size.
+        left, top, height, width = 0, 0, *image.shape[:2]
+        if self.expand._random_prob() <= self.expand.prob:
+            ratio = self.expand._random_ratio()
+            left, top = self.expand._random_left_top(ratio, height, width)
+            height, width = int(height * ratio), int(width * ratio)
         boxes.translate_([left, top])
-        patch = self._random_patch(boxes.tensor.tolist(), height, width)
-        if patch:
+        x1, y1, x2, y2 = 0, 0, width, height
+        if patch := self._random_patch(boxes.tensor.tolist(), height, width):
             x1, y1, x2, y2 = patch
             kept = np.array([_has_centre(patch, box) for box in boxes.tensor.tolist()], bool)
             boxes = boxes[kept]
@@ -67,19 +63,9 @@ class ExpandCrop(MinIoURandomCrop):
             for key in ('gt_ignore_flags', 'gt_bboxes_labels'):
                 if results.get(key) is not None:
                     results[key] = results[key][kept]
-        else:
-            x1, y1, x2, y2 = 0, 0, width, height
         results['img'] = cut_out(image, (x1 - left, y1 - top, x2 - left, y2 - top), self.expand.mean)
         results['img_shape'] = results['img'].shape[:2]
         return results
-
-    def _random_canvas(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Choose where the picture lies on the canvas (left, top), and the canvas' height and width."""
-        if self.expand._random_prob() > self.expand.prob:
-            return 0, 0, height, width
-        ratio = self.expand._random_ratio()
-        left, top = self.expand._random_left_top(ratio, height, width)
-        return left, top, int(height * ratio), int(width * ratio)
 
     def _random_patch(self, boxes: list[Box], height: int, width: int) -> Patch | None:
         """Choose a patch of the canvas by mmdet's rules; None for all of it."""
@@ -90,8 +76,7 @@ class ExpandCrop(MinIoURandomCrop):
                 if h / w < 0.5 or h / w > 2:
                     continue
                 # mmdet writes uniform(width - w), which lies between that and 1.
-                left = _uniform(width - w, 1)
-                top = _uniform(height - h, 1)
+                left, top = _uniform(width - w, 1), _uniform(height - h, 1)
                 patch = int(left), int(top), int(left + w), int(top + h)
                 if patch[2] == patch[0] or patch[3] == patch[1]:
                     continue
@@ -105,24 +90,16 @@ class ExpandCrop(MinIoURandomCrop):
 
 
 def cut_out(image: np.ndarray, patch: Patch, colour: Sequence[float]) -> np.ndarray:
-    """Cut a patch out of a picture (H, W, C) on an endless ground of one colour; a view if the patch lies inside.
-
-    Args:
-        image: of 1 to 4 channels.
-        patch: in the picture's pixels; it may reach beyond the picture or lie outside.
-        colour: of the ground, C values, cut to the picture's type.
-    """
+    """Cut a patch out of a picture (H, W, C), C at most 4, on a ground of C values; a view if it lies inside."""
     x1, y1, x2, y2 = patch
-    height, width = image.shape[:2]
-    inner_x1, inner_x2 = (min(max(x, 0), width) for x in (x1, x2))
-    inner_y1, inner_y2 = (min(max(y, 0), height) for y in (y1, y2))
-    inner = image[inner_y1:inner_y2, inner_x1:inner_x2]
+    inner = image[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
     if inner.shape[:2] == (y2 - y1, x2 - x1):
         return inner
     out = np.empty((y2 - y1, x2 - x1, *image.shape[2:]), image.dtype)
     # numpy takes ten times as long to fill with a colour of several values.
     cv2.rectangle(out, (0, 0), (x2 - x1, y2 - y1), np.array(colour).astype(image.dtype).tolist(), cv2.FILLED)
-    out[inner_y1 - y1 : inner_y2 - y1, inner_x1 - x1 : inner_x2 - x1] = inner
+    top, left = max(-y1, 0), max(-x1, 0)
+    out[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return out
 
 
@@ -132,11 +109,8 @@ def _uniform(low: float, high: float) -> float:
 
 
 def _iou(a: Box, b: Box) -> float:
-    overlap_w = min(a[2], b[2]) - max(a[0], b[0])
-    overlap_h = min(a[3], b[3]) - max(a[1], b[1])
-    if overlap_w <= 0 or overlap_h <= 0:
-        return 0.0
-    overlap = overlap_w * overlap_h
+    overlap_w, overlap_h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(overlap_w, 0) * max(overlap_h, 0)
     return overlap / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - overlap)
 
 

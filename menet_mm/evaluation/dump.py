@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric, DumpResults
@@ -13,39 +11,22 @@ from menet_mm.utils.files import atomic_path
 
 
 def dump_metric(scope: str, path: str) -> BaseMetric:
-    """Build the metric that writes predictions to a file, in the form of ``torch.save``.
+    """Build the metric that writes a list of predictions, a dict for each picture, by ``torch.save``.
 
-    Args:
-        scope: ``mmdet`` or ``mmpretrain``; a detector's predictions are written without ground truth, masks compressed.
-        path: file to write, ``.pkl`` or ``.pickle``. It is there complete or not at all.
-
-    Returns:
-        A metric that writes a list with a dict for each picture.
+    Those of ``scope`` mmdet have no ground truth, and their masks are compressed. ``path`` must end in ``.pkl`` or
+    ``.pickle``; it appears complete or not at all.
     """
-    return DumpTensors(scope, out_file_path=path)
+    dump = DumpResults
+    if scope == 'mmdet':
+        from mmdet.evaluation import DumpDetResults as dump
 
+    class DumpTensors(dump):
+        def compute_metrics(self, results: list[dict]) -> dict:
+            with atomic_path(self.out_file_path) as partial:
+                torch.save(_plain(results), partial)
+            return {}
 
-class DumpTensors(DumpResults):
-    """mmengine's or mmdet's dump of predictions, in another format."""
-
-    def __init__(self, scope: str, **kwargs: str) -> None:
-        super().__init__(**kwargs)
-        self.scope = scope
-
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Take the predictions of a batch."""
-        if self.scope == 'mmdet':
-            from mmdet.evaluation import DumpDetResults
-
-            DumpDetResults.process(self, data_batch, data_samples)
-        else:
-            super().process(data_batch, data_samples)
-
-    def compute_metrics(self, results: list[dict]) -> dict:
-        """Write the file."""
-        with atomic_path(self.out_file_path) as partial:
-            torch.save(_plain(results), partial)
-        return {}
+    return DumpTensors(out_file_path=path)
 
 
 def _plain(value: object) -> object:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
@@ -17,16 +16,17 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from rich.console import Console
-from rich.table import Table
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
+from menet_mm.utils.pictures import read_image
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
-
+#: Settings of ``eval_map`` that make it VOC's rule.
+VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
+#: What the predictions of a picture must have.
+KEYS = ('bboxes', 'scores', 'labels')
 #: Detections below this score are not drawn.
 DRAWN_SCORE = 0.3
 #: Beginnings of the names of metrics that are plotted.
@@ -38,31 +38,22 @@ TILE = (600, 300)
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
 
-    Args:
-        cfg: config of a detector, whose test set was tested.
-        predictions: file of ``tools/test.py --out``.
-        work_dir: that of the training.
-
-    Raises:
-        InputError: if there is no log, the predictions are others, or a picture cannot be read.
+    ``predictions`` are of the test set of ``cfg``, by ``tools/test.py --out``; ``work_dir`` is that of the training. Raises
+    ``InputError`` if there is no log, the predictions are others, or a picture cannot be read.
     """
     init_default_scope('mmdet')
-    log = read_log(work_dir)
-    found = read_predictions(predictions)
+    log, found = read_log(work_dir), read_predictions(predictions)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
     out = work_dir / 'report'
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
 
-    shown = Table(*table.columns, title=f'AP at IoU 0.5 of {len(dataset)} pictures')
-    for row in table.itertuples(index=False):
-        fractions = ('-' if np.isnan(value) else f'{value:.3f}' for value in (row.recall, row.ap))
-        shown.add_row(row[0], str(row.objects), str(row.detections), *fractions)
-    Console().print(shown)
+    print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
+    print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
     checkpoint = work_dir / 'last_checkpoint'
     print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
@@ -73,16 +64,12 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 def read_predictions(path: Path) -> list[dict]:
     """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
-    Returns:
-        For each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
-
-    Raises:
-        InputError: if it is damaged, something else, or holds more than tensors and plain values.
+    Returns for each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
+    Raises ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:
-        pickled = file.read(1) == b'\x80'  # by mmengine.dump; otherwise torch.save's archive
-        file.seek(0)
+        pickled = file.peek(1).startswith(b'\x80')  # by mmengine.dump; otherwise torch.save's archive
         try:
             predictions = plain_pickle.load(file) if pickled else plain_pickle.load_tensors(file)
         except Exception as error:  # a damaged file can fail in any way
@@ -95,25 +82,21 @@ def read_predictions(path: Path) -> list[dict]:
 
 def _is_prediction(value: object) -> bool:
     found = value.get('pred_instances') if isinstance(value, dict) and {'img_id', 'img_path'} <= value.keys() else None
-    return isinstance(found, dict) and all(isinstance(found.get(k), Tensor) for k in ('bboxes', 'scores', 'labels'))
+    return isinstance(found, dict) and all(isinstance(found.get(key), Tensor) for key in KEYS)
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
-    """Bring predictions and ground truth into the form and order that mmdet's ``eval_map`` takes.
+    """Bring predictions and ground truth into the form that mmdet's ``eval_map`` takes.
 
-    Returns:
-        Detections, for each picture a list of (n, 5) arrays by class; and annotations, for each picture a dict.
-
-    Raises:
-        InputError: if the two are of different pictures or classes, or of none.
+    Returns detections, for each picture a list of (n, 5) arrays by class, and annotations, for each picture a dict.
+    Raises ``InputError`` if the two are of different pictures or classes, or of none.
     """
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     classes = len(dataset.metainfo['classes'])
     advice = 'give the config, and the --cfg-options, that they were made with'
     if not infos or [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
-        raise InputError(
-            f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set: {advice}'
-        )
+        which = f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set'
+        raise InputError(f'{which}: {advice}')
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
         instances = prediction['pred_instances']
@@ -130,38 +113,29 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
     return detections, annotations
 
 
-def ap_by_class(
-    classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str, iou_thr: float = 0.5
-) -> pd.DataFrame:
-    """Average precision by class, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
+def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str) -> pd.DataFrame:
+    """Average precision by class at IoU 0.5, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
-    Returns:
-        Columns class, objects, detections, recall, ap; a class without objects has neither recall nor AP (NaN). The last row
-        is the mean over the classes that have objects.
+    Columns: class, objects, detections, recall, ap. A class without objects has neither recall nor AP (NaN). The last row is
+    the mean over the classes that have objects.
     """
-    options = dict(iou_thr=iou_thr, eval_mode=eval_mode, use_legacy_coordinate=True)
-    _, results = eval_map(detections, annotations, dataset=classes, logger='silent', **options)
-    rows = []
-    for name, result in zip(classes, results, strict=True):
-        objects, recalls = int(result['num_gts']), result['recall']
-        recall, ap = (float(recalls[-1]) if len(recalls) else 0.0, float(result['ap'])) if objects else (np.nan, np.nan)
-        rows.append((name, objects, int(result['num_dets']), recall, ap))
-    table = pd.DataFrame(rows, columns=['class', 'objects', 'detections', 'recall', 'ap'])
+    _, results = eval_map(detections, annotations, dataset=classes, eval_mode=eval_mode, **VOC_RULE)
+    rows = [
+        (int(r['num_gts']), int(r['num_dets']), float(max(r['recall'], default=0)), float(r['ap'])) for r in results
+    ]
+    table = pd.DataFrame(rows, columns=['objects', 'detections', 'recall', 'ap'])
+    table.insert(0, 'class', classes)
+    table.loc[table.objects == 0, ['recall', 'ap']] = np.nan
     table.loc[len(table)] = ('mean', table.objects.sum(), table.detections.sum(), np.nan, table.ap.mean())
     return table
 
 
 def read_log(work_dir: Path) -> pd.DataFrame:
-    """Read mmengine's scalars of all runs in a work dir; where a resumed run repeats a step, the later one counts.
-
-    Raises:
-        InputError: if there is no log of a training.
-    """
-    lines = []
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        # A training that was killed may have left half a line.
-        lines += [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
-    log = pd.DataFrame(lines)
+    """Read mmengine's scalars of all runs in a work dir, in their order; raises ``InputError`` if there are none."""
+    paths = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [line for path in paths for line in path.read_text().splitlines()]
+    # A training that was killed may have left half a line.
+    log = pd.DataFrame([json.loads(line) for line in lines if line.endswith('}')])
     if 'loss' not in log:
         raise InputError(f'no training log in {work_dir}: give the --work-dir of a training')
     return log
@@ -174,23 +148,19 @@ def plot_curves(log: pd.DataFrame, path: Path) -> None:
     if 'epoch' in train:
         per_epoch = train.groupby('epoch').iter.max().diff().median()
         unit, steps = 'epoch', per_epoch if per_epoch > 0 else train.iter.max()
-    metrics = [c for c in log.dropna(axis=1, how='all') if c.startswith(PLOTTED)]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout='constrained')
-    for name in ('loss', 'loss_cls', 'loss_bbox'):
-        if name in train:
-            left.plot(train.iter / steps, train[name], label=name)
-    left.set(xlabel=unit, ylabel='training loss', ylim=(0, None))
-    left.legend()
-    for name in metrics:
+    figure = Figure(figsize=(10, 3.8), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    for name in train.columns.intersection(['loss', 'loss_cls', 'loss_bbox']):
+        left.plot(train.iter / steps, train[name], label=name)
+    for name in (column for column in log.dropna(axis=1, how='all') if column.startswith(PLOTTED)):
         values = log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
         right.plot(values.step, values[name], marker='o', label=name)
-    right.set(xlabel=unit, ylabel='validation', ylim=(0, None))
-    if metrics:
-        right.legend()
-    for axis in (left, right):
+    for axis, label in ((left, 'training loss'), (right, 'validation')):
+        axis.set(xlabel=unit, ylabel=label, ylim=(0, None))
         axis.grid(alpha=0.3)
-    fig.savefig(path, dpi=120)
-    plt.close(fig)
+        if axis.lines:
+            axis.legend()
+    figure.savefig(path, dpi=120)
 
 
 def draw_detections(
@@ -199,49 +169,37 @@ def draw_detections(
     """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
     The first half has the highest AP of a single picture, the second the lowest. Pictures without objects are drawn only if
-    none has any, those with the highest scores first. ``detections`` and ``annotations`` are as :func:`match` returns them.
-
-    Raises:
-        InputError: if a picture cannot be read or the sheet cannot be written.
+    none has any, those with the highest scores first. ``detections`` and ``annotations`` are those of :func:`match`.
+    Raises ``InputError`` if a picture cannot be read or the sheet cannot be written.
     """
-    order = _rank(detections, annotations)
-    rest = order[count // 2 :]
+    order, half = _rank(detections, annotations), count // 2
+    chosen = order[:half] + order[half:][-half:]
+    width, height = TILE
+    sheet = Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     visualizer = DetLocalVisualizer(name='report')
     visualizer.dataset_meta = dataset.metainfo
-    tiles = []
-    for i in order[: count // 2] + rest[max(0, len(rest) - count // 2) :]:
-        if (image := cv2.imread(source := dataset.get_data_info(i)['img_path'])) is None:
-            raise InputError(f'picture {source} cannot be read: replace it, or take its id out of the list')
-        found = {key: predictions[i]['pred_instances'][key] for key in ('bboxes', 'scores', 'labels')}
-        sample = DetDataSample(
-            gt_instances=InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels']),
-            pred_instances=InstanceData(**found),
-        )
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        visualizer.add_datasample('', rgb, sample, draw_gt=True, pred_score_thr=DRAWN_SCORE)
-        tiles.append(_tile(cv2.cvtColor(visualizer.get_image(), cv2.COLOR_RGB2BGR)))
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
-    rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
-    if not cv2.imwrite(str(path), np.vstack(rows)):
-        raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir')
+    for place, i in enumerate(chosen):
+        source = dataset.get_data_info(i)['img_path']
+        image, defect = read_image(source)
+        if defect:
+            raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
+        truth = InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels'])
+        found = InstanceData(**{key: predictions[i]['pred_instances'][key] for key in KEYS})
+        sample = DetDataSample(gt_instances=truth, pred_instances=found)
+        visualizer.add_datasample('', image[..., ::-1], sample, pred_score_thr=DRAWN_SCORE)
+        drawing = Image.fromarray(visualizer.get_image())
+        sheet.paste(ImageOps.contain(drawing, TILE), (place % 3 * width, place // 3 * height))
+    try:
+        sheet.save(path)
+    except OSError:
+        raise InputError(f'{path} cannot be written: make room on the disk, or give another --work-dir') from None
 
 
 def _rank(detections: list, annotations: list) -> list[int]:
     """Order pictures with objects by the AP of each, or if none has any, all pictures by their highest score."""
     drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
-    options = dict(iou_thr=0.5, logger='silent', eval_mode='area', use_legacy_coordinate=True, nproc=1)
-    quality = {
-        i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i, a in enumerate(annotations) if len(a['labels'])
-    }
+    options = dict(VOC_RULE, eval_mode='area', nproc=1)
+    chosen = [i for i, annotation in enumerate(annotations) if len(annotation['labels'])]
+    quality = {i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i in chosen}
     quality = quality or {i: np.vstack(image)[:, 4].max(initial=0) for i, image in enumerate(detections)}
     return sorted(quality, key=quality.get, reverse=True)
-
-
-def _tile(picture: np.ndarray) -> np.ndarray:
-    """Fit a picture into a white rectangle."""
-    width, height = TILE
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tile = np.full((height, width, 3), 255, np.uint8)
-    tile[: picture.shape[0], : picture.shape[1]] = picture
-    return tile

@@ -2,6 +2,7 @@ import hashlib
 import http.server
 import io
 import runpy
+import shutil
 import sys
 import tarfile
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from menet_mm import InputError
 from menet_mm.datasets import download as module
-from menet_mm.datasets.download import ARCHIVES, download, unpack
+from menet_mm.datasets.download import ARCHIVES, download, download_voc
 from menet_mm.datasets.shapes import make_shapes
 
 CONTENT = bytes(range(256)) * 20_000
@@ -148,14 +149,32 @@ def test_what_is_unpacked_already_is_not_fetched(tmp_path, monkeypatch, capsys):
     assert fetched == [archives[1]['filename'], archives[1]['filename'], archives[0]['filename']]
 
 
-def test_archives_cannot_leave_the_folder(tmp_path):
-    with tarfile.open(tmp_path / 'evil.tar', 'w') as tar:
-        info = tarfile.TarInfo('../evil.txt')
+def serve_archive(tmp_path: Path, monkeypatch, name: str) -> Path:
+    """Let the archives of VOC 2012 be one with a file of that name; returns the folder to unpack in."""
+    with tarfile.open(tmp_path / 'voc.tar', 'w') as tar:
+        info = tarfile.TarInfo(name)
         info.size = 1
         tar.addfile(info, io.BytesIO(b'x'))
+    archive = dict(ARCHIVES['2012'][0], md5=hashlib.md5((tmp_path / 'voc.tar').read_bytes()).hexdigest())
+    monkeypatch.setattr(module, 'ARCHIVES', {'2012': [archive]})
+    (tmp_path / 'root').mkdir()
+    shutil.move(tmp_path / 'voc.tar', tmp_path / 'root' / archive['filename'])
+    return tmp_path / 'root'
+
+
+@pytest.mark.parametrize('keep', [False, True])
+def test_archives_are_unpacked_and_kept_if_asked(tmp_path, monkeypatch, keep):
+    root = serve_archive(tmp_path, monkeypatch, 'VOCdevkit/VOC2012/README')
+    download_voc(root, '2012', keep)
+    assert (root / 'VOCdevkit/VOC2012/README').read_bytes() == b'x'
+    assert (root / 'VOCtrainval_11-May-2012.tar').is_file() == keep
+
+
+def test_archives_cannot_leave_the_folder(tmp_path, monkeypatch):
+    root = serve_archive(tmp_path, monkeypatch, '../evil.txt')
     with pytest.raises(tarfile.OutsideDestinationError):
-        unpack(tmp_path / 'evil.tar', tmp_path / 'folder')
-    assert not Path(tmp_path, 'evil.txt').exists()
+        download_voc(root, '2012')
+    assert not (tmp_path / 'evil.txt').exists()
 
 
 def test_official_archives_are_known():

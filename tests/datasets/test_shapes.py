@@ -150,7 +150,7 @@ def test_foreign_folders_are_left_alone(tmp_path):
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_) -> None:
+    def full(*_, **__) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(Path, 'write_bytes', full)

@@ -14,11 +14,10 @@ from menet_mm.errors import InputError
 
 
 def existing(path: Path, data_hint: str | None, folder: bool = False) -> Path:
-    """Return a path of a file or a folder if it is there; else raise ``InputError`` with how to get the data."""
+    """Return the path of a file or a folder; raise ``InputError`` with how to get the data if it is not there."""
     if not (path.is_dir() if folder else path.is_file()):
-        raise InputError(
-            f'no data set: {path} does not exist; {data_hint or "get it"}, or set data_root to where it is'
-        )
+        advice = f'{data_hint or "get it"}, or set data_root to where it is'
+        raise InputError(f'no data set: {path} does not exist; {advice}')
     return path
 
 

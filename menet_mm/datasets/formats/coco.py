@@ -15,13 +15,12 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
     try:
         content = json.loads(path.read_bytes())
         names = {category['name'] for category in content['categories']}
-        # COCO publishes its test pictures without annotations.
-        if not all(isinstance(part, list) for part in (content['images'], content.get('annotations', []))):
+        lists = content['images'], content.get('annotations', [])  # COCO's test pictures have no annotations
+        if not all(isinstance(part, list) for part in lists):
             raise TypeError('images and annotations must be lists')
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
-    missing = [name for name in class_names(dataset) if name not in names]
-    if missing:
+    if missing := [name for name in class_names(dataset) if name not in names]:
         raise InputError(
             f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
             'set metainfo.classes to names that occur in the data'

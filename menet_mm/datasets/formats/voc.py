@@ -32,22 +32,20 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
 
 def _read_names(path: Path, classes: list[str]) -> list[str]:
     """Names of the objects in one file; every field that mmdet reads of an object of the classes must be valid."""
+    names: list[str] = []
     try:
         root = ET.parse(path).getroot()
         for side in ('width', 'height') if root.find('size') is not None else ():
             int(root.find('size').find(side).text)
-        names = [obj.find('name').text for obj in root.findall('object')]
-        for name, obj in zip(names, root.findall('object'), strict=True):
-            if classes and name not in classes:
-                continue
-            for side in ('xmin', 'ymin', 'xmax', 'ymax'):
-                int(float(obj.find('bndbox').find(side).text))
-            if (difficult := obj.find('difficult')) is not None:
-                int(difficult.text)
-        return [str(name) for name in names]
+        for obj in root.findall('object'):
+            names.append(str(obj.find('name').text))
+            if not classes or names[-1] in classes:
+                for side in ('xmin', 'ymin', 'xmax', 'ymax'):
+                    int(float(obj.find('bndbox').find(side).text))
+                int(obj.findtext('difficult', '0'))
     except FileNotFoundError:
         raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
     except (ET.ParseError, AttributeError, TypeError, ValueError, OverflowError, LookupError) as error:
-        raise InputError(
-            f'annotation {path} is not valid VOC XML ({error}); repair it or take its id out of the list'
-        ) from None
+        advice = 'repair it or take its id out of the list'
+        raise InputError(f'annotation {path} is not valid VOC XML ({error}); {advice}') from None
+    return names
