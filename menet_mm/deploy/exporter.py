@@ -37,9 +37,7 @@ BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
 
 
 class Difference(NamedTuple):
-    """Largest differences from PyTorch over some pictures: of scores, or logits relative to the largest |logit|, and of boxes
-    whose score counts, in pixels of the input (0 of a classifier).
-    """
+    """Largest differences from PyTorch: of scores, or logits relative to the largest, and of boxes that count, in pixels."""
 
     scores: float
     boxes: float
@@ -59,23 +57,9 @@ def export(
 ) -> Difference:
     """Write a trained model for a runtime, and compare what was written with PyTorch on pictures.
 
+    The arguments are the options of ``tools/export.py``. Pictures are as ``cv2.imread`` gives them: ``images`` to compare on,
+    ``calibration`` for ``int8``, whose difference is measured, but has no bound. ``progress`` gets a line at every step.
     Nothing is left at ``out`` unless the comparison holds.
-
-    Args:
-        config: config file, or its name.
-        checkpoint: file.
-        out: ``.onnx``, ``.xml`` (OpenVINO) or ``.param`` (ncnn); the ending chooses the runtime. A description
-            (its name and ``.json``) is written beside it, and weights (``.bin``).
-        images: pictures to compare on, as ``cv2.imread`` gives them.
-        int8: quantize to 8 bit with the runtime's own tool; the difference is measured, but no bound is set.
-        calibration: pictures for that.
-        dynamic_batch: let the batch size vary (not with ncnn).
-        block: for ONNX Runtime, see :func:`to_deploy`.
-        trust_checkpoint: unpickle any object in the checkpoint, which may run code.
-        progress: gets a line at every step.
-
-    Returns:
-        The differences found.
 
     Raises:
         InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
@@ -159,8 +143,7 @@ def describe(
             score_threshold=test.score_thr,
             iou_threshold=test.nms.iou_threshold,
             pre=test.get('nms_pre', -1),
-            # Boxes without area are left out in any case.
-            min_size=max(0, test.get('min_bbox_size', 0)),
+            min_size=max(0, test.get('min_bbox_size', 0)),  # boxes without area are left out in any case
             max_per_image=test.max_per_img,
             anchors=function.anchors,
         )
@@ -194,8 +177,7 @@ def compare(
     Raises:
         InputError: if the preprocessing differs.
     """
-    scores = boxes = 0.0
-    # np.maximum keeps NaN, max may not.
+    differences = []
     for image in images:
         own, batch = own_preprocess(image), runner.preprocess(image)[None]
         if own.shape != batch.shape or np.abs(own.numpy() - batch).max() > INPUT_TOLERANCE:
@@ -210,13 +192,12 @@ def compare(
             wanted = reference(own)
         got = runner.infer(batch)
         if isinstance(wanted, Tensor):
-            scores = np.maximum(scores, np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item())
-            continue
-        wanted_boxes, wanted_scores = (value.numpy() for value in wanted)
-        scores = np.maximum(scores, np.abs(got[1] - wanted_scores).max())
-        counts = wanted_scores.max(-1) > runner.description.nms.score_threshold
-        boxes = np.maximum(boxes, np.abs(got[0] - wanted_boxes)[counts].max(initial=0.0))
-    return Difference(float(scores), float(boxes))
+            differences.append((np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item(), 0.0))
+        else:
+            boxes, scores = (np.abs(value - right.numpy()) for value, right in zip(got, wanted, strict=True))
+            counts = wanted[1].numpy().max(-1) > runner.description.nms.score_threshold
+            differences.append((scores.max(), boxes[counts].max(initial=0.0)))
+    return Difference(*np.max(differences, axis=0).tolist())  # NaN stays
 
 
 def _check_difference(found: Difference, description: Description) -> None:
@@ -232,9 +213,8 @@ def _check_difference(found: Difference, description: Description) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence what libraries print; errors still come as exceptions."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter('ignore')
-        level = logging.root.manager.disable
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
         logging.disable(logging.WARNING)
         try:
             yield

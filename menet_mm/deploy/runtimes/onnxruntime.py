@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from . import Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +55,7 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
 
 def load(
     path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+) -> Network:
     """See :meth:`Runtime.load`; a session may be run by several threads."""
     import onnxruntime
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 
 from menet_mm.errors import InputError
 
-from . import onnxruntime
+from . import Network, onnxruntime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,7 +75,7 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
 
 def load(
     path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+) -> Network:
     """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
     # bf16 is right with AMX, and faster.
     with nullcontext() if precision == 'bf16' and not int8 else without_amx():
@@ -86,10 +86,7 @@ def load(
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         # OpenVINO would choose the precision by itself.
-        properties = {
-            'INFERENCE_PRECISION_HINT': dict(fp32='f32', bf16='bf16')[precision],
-            'PERFORMANCE_HINT': 'LATENCY',
-        }
+        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), PERFORMANCE_HINT='LATENCY')
         if threads:
             properties['INFERENCE_NUM_THREADS'] = threads
         model = core.compile_model(str(path), 'CPU', properties)
