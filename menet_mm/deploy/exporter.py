@@ -74,10 +74,10 @@ def export(
     size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
-    settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
-    settings |= dict(checkpoint_sha256=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest())
     with quiet():
-        description = describe(cfg, reference, runtime, content, **settings)
+        settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
+        sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+        description = describe(cfg, reference, runtime, content, **settings, checkpoint_sha256=sha256)
     with atomic_files(out.parent) as folder:
         draft = folder / out.name
         description.write(draft)
@@ -133,6 +133,7 @@ def describe(
     preprocessor = cfg.model.get('data_preprocessor') or {}
     # The libraries' names for exchanging the first and the last channel.
     rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    mean, std = (list(preprocessor.get(name) or 3 * [default]) for name, default in (('mean', 0.0), ('std', 1.0)))
     meta = content.get('meta', {}).get('dataset_meta') or {}
     dataset = DATASETS.build(dict(find_test_set(cfg), lazy_init=True))
     classes = meta.get('classes') or meta.get('CLASSES') or dataset.metainfo.get('classes') or ()
@@ -150,13 +151,7 @@ def describe(
     return Description(
         task='detection' if nms else 'classification',
         runtime=runtime.name,
-        input=Input(
-            name=runtime.input_name,
-            shape=[1, 3, *size],
-            channel_order='RGB' if rgb else 'BGR',
-            mean=list(preprocessor.get('mean') or [0.0] * 3),
-            std=list(preprocessor.get('std') or [1.0] * 3),
-        ),
+        input=Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std),
         preprocess=steps,
         classes=[str(name) for name in classes],
         outputs=runtime.output_names(function.outputs),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A loaded model: a batch (N, 3, h, w) of 32-bit floats -> its outputs. Several threads may call it at once.
 Network = Callable[[np.ndarray], list[np.ndarray]]
+#: Names of the outputs to compute; all if None.
+Outputs = Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,12 @@ class Runtime:
         self,
         path: Path,
         input_name: str,
-        outputs: Sequence[str] | None = None,
+        outputs: Outputs = None,
         threads: int | None = None,
         precision: str = 'fp32',
         int8: bool = False,
     ) -> Network:
-        """Load a model, with all outputs by default; ``int8`` says that it is quantized, for the others see :class:`Runner`.
+        """Load a model; ``int8`` says that it is quantized, ``threads`` and ``precision`` are as in :class:`Runner`.
 
         Raises:
             InputError: if the precision is not possible, the runtime is not installed, or the file is damaged.

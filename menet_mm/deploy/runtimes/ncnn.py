@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import Network
+from . import Network, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,9 +33,7 @@ def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool,
             shutil.move(file, path.with_suffix(file.suffix))
 
 
-def load(
-    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Network:
+def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`. A net takes one picture, so a batch is run picture by picture."""
     import ncnn
 

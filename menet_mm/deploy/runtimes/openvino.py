@@ -14,7 +14,7 @@ import numpy as np
 
 from menet_mm.errors import InputError
 
-from . import Network, onnxruntime
+from . import Network, Outputs, onnxruntime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,27 +55,16 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
     import nncf
     import openvino
 
-    model = openvino.Core().read_model(path)
+    # From memory, since the file with the weights is replaced.
+    model = openvino.Core().read_model(path.read_bytes(), path.with_suffix('.bin').read_bytes())
+    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    settings = dict(preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches), advanced_parameters=advanced)
     with without_amx():  # it runs the network to correct biases
-        quantized = nncf.quantize(
-            model,
-            nncf.Dataset(batches),
-            subset_size=len(batches),
-            preset=nncf.QuantizationPreset.MIXED,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-        )
-    # The model's weights lie in the file that is replaced.
-    folder = path.with_name('int8')
-    openvino.save_model(quantized, folder / path.name, compress_to_fp16=False)
-    del model, quantized
-    for file in folder.iterdir():
-        os.replace(file, path.with_suffix(file.suffix))
-    folder.rmdir()
+        quantized = nncf.quantize(model, nncf.Dataset(batches), **settings)
+    openvino.save_model(quantized, path, compress_to_fp16=False)
 
 
-def load(
-    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Network:
+def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
     # bf16 is right with AMX, and faster.
     with nullcontext() if precision == 'bf16' and not int8 else without_amx():
