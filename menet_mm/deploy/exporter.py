@@ -176,12 +176,10 @@ def compare(
     for image in images:
         own, batch = own_preprocess(image), runner.preprocess(image)[None]
         if own.shape != batch.shape or np.abs(own.numpy() - batch).max() > INPUT_TOLERANCE:
-            raise InputError(
-                'the exported model would prepare pictures otherwise than the test pipeline: nothing was written; '
-                'please report it with the config'
-            )
+            problem = 'the exported model would prepare pictures otherwise than the test pipeline'
+            raise InputError(f'{problem}: nothing was written; please report it with the config')
         if runner.description.dynamic_batch:
-            # torch.export may have taken the example's batch of one for a constant, without a word.
+            # torch.export may have taken the example's batch of one for a constant, silently.
             own, batch = torch.cat((own, own.flip(-1))), np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
             wanted = reference(own)

@@ -71,7 +71,7 @@ def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, pre
         import openvino
 
         core = openvino.Core()
-        # OpenVINO would compute in fp32 without a word.
+        # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         # OpenVINO would choose the precision by itself.
