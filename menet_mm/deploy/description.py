@@ -27,13 +27,11 @@ def _list(holds: Callable[[object], bool], *counts: int) -> Callable[[object], b
 
 _side = _number(1, 65_535, int)
 Share = Annotated[float, _number(0, 1, int, float)]
-#: -1 is all.
+#: How many at most; -1 is all but the last, as in MMDetection.
 Limit = Annotated[int, _number(-1, inf, int)]
 Texts = Annotated[Sequence[str], _list(lambda value: isinstance(value, str))]
-
-
-def _is_shape(value: object) -> bool:
-    return _list(_side, 4)(value) and value[1] == 3
+Shape = Annotated[Sequence[int], lambda value: _list(_side, 4)(value) and value[1] == 3]
+Steps = Annotated[Sequence['Step'], _list(lambda value: isinstance(value, Step))]
 
 
 class _Checked:
@@ -55,7 +53,7 @@ class Input(_Checked):
     """The network's input: name, shape (N, 3, h, w), and how 8-bit pixels become numbers."""
 
     name: str
-    shape: Annotated[Sequence[int], _is_shape]
+    shape: Shape
     channel_order: Literal['RGB', 'BGR']
     mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), 3)]
     std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), 3)]
@@ -92,15 +90,9 @@ class Step(_Checked):
         return (edge, int(edge * height / width)) if by_width else (int(edge * width / height), edge)
 
 
-def _is_step(value: object) -> bool:
-    return isinstance(value, Step)
-
-
 @dataclass(frozen=True)
 class Nms(_Checked):
-    """How a detector's boxes are chosen: at most ``pre`` candidates of a level, which has ``anchors`` boxes, and those wider
-    and higher than ``min_size`` pixels.
-    """
+    """How boxes are chosen: ``pre`` of each level (of ``anchors``), wider and higher than ``min_size`` pixels."""
 
     score_threshold: Share
     iou_threshold: Share
@@ -117,7 +109,7 @@ class Description(_Checked):
     task: Literal['classification', 'detection']
     runtime: str
     input: Input
-    preprocess: Annotated[Sequence[Step], _list(_is_step)]
+    preprocess: Steps
     classes: Texts
     outputs: Texts
     precision: Literal['fp32', 'int8'] = 'fp32'
@@ -140,11 +132,7 @@ class Description(_Checked):
 
     @classmethod
     def read(cls, model: Path) -> Description:
-        """Read what lies beside a model.
-
-        Raises:
-            InputError: if it is missing, or not of the form that this version reads.
-        """
+        """Read what lies beside a model. Raises InputError if it is missing or of another form."""
         path = description_path(model)
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
@@ -158,9 +146,8 @@ class Description(_Checked):
             raise InputError(f'no description {path}: keep the files of an export together') from None
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             reason = error if isinstance(error, ValueError) else 'a field is missing, unknown or of another kind'
-            raise InputError(
-                f'{path} is no description of an exported model of format {FORMAT} ({reason}): export it again'
-            ) from None
+            wanted = f'no description of an exported model of format {FORMAT}'
+            raise InputError(f'{path} is {wanted} ({reason}): export it again') from None
 
     def write(self, model: Path) -> None:
         """Write it beside a model."""

@@ -15,10 +15,7 @@ from .runner import Runner
 
 @MODELS.register_module()
 class ExportedModel(BaseModel):
-    """Predict with :class:`Runner`, its own preprocessing included: pictures are read from their files.
-
-    The arguments are those of the runner. Trained it cannot be: ``forward`` raises InputError.
-    """
+    """Predict with :class:`Runner`, whose arguments it has and whose preprocessing: pictures are read from their files."""
 
     def __init__(self, path: str, precision: str = 'fp32', threads: int | None = None) -> None:
         super().__init__()
@@ -27,14 +24,14 @@ class ExportedModel(BaseModel):
             self.num_classes = len(self.runner.classes)  # InputCheckHook compares it with the data
 
     def forward(self, *args: object, **kwargs: object) -> None:
+        """Raise InputError."""
         raise InputError(f'{self.runner.path} is an exported model, which cannot be trained: give a checkpoint')
 
     def test_step(self, data: dict) -> list[BaseDataElement]:
         """Add predictions to the samples of a batch, in pixels of the original pictures."""
         for sample in data['data_samples']:
-            found = {
-                name: torch.from_numpy(value) for name, value in self.runner(cv2.imread(sample.img_path))[0].items()
-            }
+            (found,) = self.runner(cv2.imread(sample.img_path))
+            found = {name: torch.from_numpy(value) for name, value in found.items()}
             if 'boxes' in found:
                 sample.pred_instances = InstanceData(bboxes=found.pop('boxes'), **found)
             else:

@@ -37,9 +37,7 @@ BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
 
 
 class Difference(NamedTuple):
-    """Largest differences from PyTorch over some pictures: of scores, or logits relative to the largest |logit|, and of boxes
-    whose score counts, in pixels of the input (0 of a classifier).
-    """
+    """Largest differences from PyTorch: of scores, or logits relative to the largest, and of boxes that count, in pixels."""
 
     scores: float
     boxes: float
@@ -59,23 +57,9 @@ def export(
 ) -> Difference:
     """Write a trained model for a runtime, and compare what was written with PyTorch on pictures.
 
+    The arguments are the options of ``tools/export.py``. Pictures are as ``cv2.imread`` gives them: ``images`` to compare on,
+    ``calibration`` for ``int8``, whose difference is measured, but has no bound. ``progress`` gets a line at every step.
     Nothing is left at ``out`` unless the comparison holds.
-
-    Args:
-        config: config file, or its name.
-        checkpoint: file.
-        out: ``.onnx``, ``.xml`` (OpenVINO) or ``.param`` (ncnn); the ending chooses the runtime. A description
-            (its name and ``.json``) is written beside it, and weights (``.bin``).
-        images: pictures to compare on, as ``cv2.imread`` gives them.
-        int8: quantize to 8 bit with the runtime's own tool; the difference is measured, but no bound is set.
-        calibration: pictures for that.
-        dynamic_batch: let the batch size vary (not with ncnn).
-        block: for ONNX Runtime, see :func:`to_deploy`.
-        trust_checkpoint: unpickle any object in the checkpoint, which may run code.
-        progress: gets a line at every step.
-
-    Returns:
-        The differences found.
 
     Raises:
         InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
@@ -90,10 +74,10 @@ def export(
     size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
-    settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
-    settings |= dict(checkpoint_sha256=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest())
     with quiet():
-        description = describe(cfg, reference, runtime, content, **settings)
+        settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
+        sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+        description = describe(cfg, reference, runtime, content, **settings, checkpoint_sha256=sha256)
     with atomic_files(out.parent) as folder:
         draft = folder / out.name
         description.write(draft)
@@ -149,6 +133,7 @@ def describe(
     preprocessor = cfg.model.get('data_preprocessor') or {}
     # The libraries' names for exchanging the first and the last channel.
     rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    mean, std = (list(preprocessor.get(name) or 3 * [default]) for name, default in (('mean', 0.0), ('std', 1.0)))
     meta = content.get('meta', {}).get('dataset_meta') or {}
     dataset = DATASETS.build(dict(find_test_set(cfg), lazy_init=True))
     classes = meta.get('classes') or meta.get('CLASSES') or dataset.metainfo.get('classes') or ()
@@ -159,21 +144,14 @@ def describe(
             score_threshold=test.score_thr,
             iou_threshold=test.nms.iou_threshold,
             pre=test.get('nms_pre', -1),
-            # Boxes without area are left out in any case.
-            min_size=max(0, test.get('min_bbox_size', 0)),
+            min_size=max(0, test.get('min_bbox_size', 0)),  # boxes without area are left out in any case
             max_per_image=test.max_per_img,
             anchors=function.anchors,
         )
     return Description(
         task='detection' if nms else 'classification',
         runtime=runtime.name,
-        input=Input(
-            name=runtime.input_name,
-            shape=[1, 3, *size],
-            channel_order='RGB' if rgb else 'BGR',
-            mean=list(preprocessor.get('mean') or [0.0] * 3),
-            std=list(preprocessor.get('std') or [1.0] * 3),
-        ),
+        input=Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std),
         preprocess=steps,
         classes=[str(name) for name in classes],
         outputs=runtime.output_names(function.outputs),
@@ -194,29 +172,25 @@ def compare(
     Raises:
         InputError: if the preprocessing differs.
     """
-    scores = boxes = 0.0
-    # np.maximum keeps NaN, max may not.
+    differences = []
     for image in images:
         own, batch = own_preprocess(image), runner.preprocess(image)[None]
         if own.shape != batch.shape or np.abs(own.numpy() - batch).max() > INPUT_TOLERANCE:
-            raise InputError(
-                'the exported model would prepare pictures otherwise than the test pipeline: nothing was written; '
-                'please report it with the config'
-            )
+            problem = 'the exported model would prepare pictures otherwise than the test pipeline'
+            raise InputError(f'{problem}: nothing was written; please report it with the config')
         if runner.description.dynamic_batch:
-            # torch.export may have taken the example's batch of one for a constant, without a word.
+            # torch.export may have taken the example's batch of one for a constant, silently.
             own, batch = torch.cat((own, own.flip(-1))), np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
             wanted = reference(own)
         got = runner.infer(batch)
         if isinstance(wanted, Tensor):
-            scores = np.maximum(scores, np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item())
-            continue
-        wanted_boxes, wanted_scores = (value.numpy() for value in wanted)
-        scores = np.maximum(scores, np.abs(got[1] - wanted_scores).max())
-        counts = wanted_scores.max(-1) > runner.description.nms.score_threshold
-        boxes = np.maximum(boxes, np.abs(got[0] - wanted_boxes)[counts].max(initial=0.0))
-    return Difference(float(scores), float(boxes))
+            differences.append((np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item(), 0.0))
+        else:
+            boxes, scores = (np.abs(value - right.numpy()) for value, right in zip(got, wanted, strict=True))
+            counts = wanted[1].numpy().max(-1) > runner.description.nms.score_threshold
+            differences.append((scores.max(), boxes[counts].max(initial=0.0)))
+    return Difference(*np.max(differences, axis=0).tolist())  # NaN stays
 
 
 def _check_difference(found: Difference, description: Description) -> None:
@@ -232,9 +206,8 @@ def _check_difference(found: Difference, description: Description) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence what libraries print; errors still come as exceptions."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter('ignore')
-        level = logging.root.manager.disable
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
         logging.disable(logging.WARNING)
         try:
             yield

@@ -24,25 +24,25 @@ class Logits(nn.Module):
 
 
 class RawDetections(nn.Module):
-    """MMDetection's SSD up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C)."""
+    """MMDetection's SSD up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C).
+
+    ``anchors`` are the numbers of boxes of each level, A in all.
+    """
 
     outputs = ('boxes', 'scores')
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
-        self.model = model
-        self.size = size
+        self.model, self.size = model, size
         with torch.inference_mode():
             maps, _ = model.bbox_head(model.extract_feat(torch.zeros(1, 3, *size)))
         priors = model.bbox_head.prior_generator.grid_priors([m.shape[-2:] for m in maps], device='cpu')
-        #: Anchors of each level.
         self.anchors = [len(level) for level in priors]
-        corners = torch.cat(priors).clone()
-        coder = model.bbox_head.bbox_coder
-        self.register_buffer('prior_size', corners[:, 2:] - corners[:, :2])
-        self.register_buffer('prior_centre', (corners[:, 2:] + corners[:, :2]) / 2)
-        self.register_buffer('means', corners.new_tensor(coder.means))
-        self.register_buffer('stds', corners.new_tensor(coder.stds))
+        low, high = torch.cat(priors).split(2, dim=1)
+        self.register_buffer('prior_size', high - low)
+        self.register_buffer('prior_centre', (high + low) / 2)
+        self.register_buffer('means', low.new_tensor(model.bbox_head.bbox_coder.means))
+        self.register_buffer('stds', low.new_tensor(model.bbox_head.bbox_coder.stds))
         # mmdet.structures.bbox.delta2bbox lets a box grow by no more than this.
         self.largest = float(np.log(1000 / 16))
 
@@ -65,21 +65,17 @@ class RawDetections(nn.Module):
 
 def check_exportable(model: nn.Module) -> None:
     """Raise InputError unless a model is a classifier or an SSD detector of the usual kind."""
-    kind = type(model).__name__
+    kind, head = type(model).__name__, type(getattr(model, 'bbox_head', None)).__name__
     if kind == 'ImageClassifier':
         return
-    head = type(getattr(model, 'bbox_head', None)).__name__
     if head != 'SSDHead':
-        raise InputError(
-            f'{kind}{f" with {head}" if head != "NoneType" else ""} cannot be exported, classifiers and SSD can: run it in '
-            "PyTorch with menet_mm.deploy.to_deploy(model, 'torch')"
-        )
-    coder = model.bbox_head.bbox_coder
+        name = kind if head == 'NoneType' else f'{kind} with {head}'
+        form = "menet_mm.deploy.to_deploy(model, 'torch')"
+        raise InputError(f'{name} cannot be exported, classifiers and SSD can: run it in PyTorch with {form}')
+    coder, nms = model.bbox_head.bbox_coder, model.test_cfg.nms
     if type(coder).__name__ != 'DeltaXYWHBBoxCoder' or coder.add_ctr_clamp or not coder.clip_border:
-        raise InputError(
-            'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
-        )
-    nms = model.test_cfg.nms
+        known = 'DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp'
+        raise InputError(f'export knows SSD with {known}: change bbox_coder')
     if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
         raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
 

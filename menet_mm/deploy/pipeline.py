@@ -17,13 +17,14 @@ from menet_mm.errors import InputError
 
 from .description import Step
 
-_RESIZE = dict(type=None, _scope_=None, scale=None, backend=('cv2', 'pillow'), interpolation=('bilinear',))
+_ANY = dict(type=None, _scope_=None)
+_RESIZE = dict(_ANY, scale=None, backend=('cv2', 'pillow'), interpolation=('bilinear',))
 #: The steps that can be described, and the settings of theirs that can, with the values of these; None is any.
 STEPS = dict(
     ResizeEdge=dict(_RESIZE, edge=None),
     Resize=dict(_RESIZE, keep_ratio=(False,), clip_object_border=None),
-    CenterCrop=dict(type=None, _scope_=None, crop_size=None, auto_pad=(False,), clip_object_border=None),
-    LoadImageFromFile=dict(type=None, _scope_=None, backend_args=None),
+    CenterCrop=dict(_ANY, crop_size=None, auto_pad=(False,), clip_object_border=None),
+    LoadImageFromFile=dict(_ANY, backend_args=None),
 )
 #: Steps that leave the pixels alone.
 OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')
@@ -44,10 +45,7 @@ def find_test_set(cfg: Config) -> dict:
 
 
 def preprocess_steps(cfg: Config) -> tuple[list[Step], tuple[int, int]]:
-    """Read from the test pipeline how a picture becomes the model's input.
-
-    Returns:
-        The steps, and (h, w) of the result.
+    """Read from the test pipeline how a picture becomes the model's input: the steps, and (h, w) of the result.
 
     Raises:
         InputError: if the pipeline does something else than resize and crop, or the result has no fixed size.

@@ -22,11 +22,7 @@ def postprocess(
     description: Description,
     score_thr: float | None = None,
 ) -> list[Result]:
-    """Turn a network's outputs into results, see :meth:`Runner.postprocess`.
-
-    Raises:
-        InputError: if the outputs do not fit the description.
-    """
+    """Turn a network's outputs into results, see :meth:`Runner.postprocess`."""
     count, nms, shape = len(description.classes), description.nms, outputs[-1].shape
     if count not in (0, shape[-1]) or (nms and sum(nms.anchors) != shape[1]):
         raise InputError(f'the description does not fit what the model gives, {shape}: export it again')
@@ -45,27 +41,23 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, nms: Nms, score_thr: float | None) -> Result:
-    """Keep the best boxes of each level, and of those that overlap the best of each class, as MMDetection's heads do.
-
-    ``boxes`` (A, 4) and ``scores`` (A, C) come level after level.
-    """
+    """Keep the best boxes (A, 4) of each level, and of those that overlap the best of each class, as MMDetection's heads."""
     threshold = nms.score_threshold if score_thr is None else score_thr
+    starts = np.cumsum([0, *nms.anchors])
     candidates = []
-    start = 0
-    for count in nms.anchors:
-        level = scores[start : start + count]
+    for start, level in zip(starts[:-1], np.split(scores, starts[1:-1]), strict=True):
         anchor, label = np.nonzero(level > threshold)
         best = np.argsort(-level[anchor, label], kind='stable')[: nms.pre]
         candidates.append((anchor[best] + start, label[best]))
-        start += count
-    anchor, label = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
-    found, values = boxes[anchor], scores[anchor, label]
-    large = (found[:, 2:] - found[:, :2] > nms.min_size).all(1)
-    found, values, label = found[large], values[large], label[large]
-    if len(found):
-        corners = np.hstack([found[:, :2], found[:, 2:] - found[:, :2]]).astype(float)
+    anchor, label = np.concatenate(candidates, axis=1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    large = (sides[anchor] > nms.min_size).all(1)
+    anchor, label = anchor[large], label[large]
+    values = scores[anchor, label]
+    if len(values):
+        corners = np.hstack([boxes[:, :2], sides])[anchor].astype(float)
         kept = cv2.dnn.NMSBoxesBatched(corners, values, label.astype(np.int32), threshold, nms.iou_threshold)
         kept = np.asarray(kept, int)
         kept = kept[np.argsort(-values[kept], kind='stable')][: nms.max_per_image]
-        found, values, label = found[kept], values[kept], label[kept]
-    return dict(boxes=found, scores=values, labels=label)
+        anchor, label, values = anchor[kept], label[kept], values[kept]
+    return dict(boxes=boxes[anchor], scores=values, labels=label)

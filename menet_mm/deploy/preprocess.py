@@ -14,22 +14,16 @@ from .description import Description, Step
 def preprocess(image: np.ndarray, description: Description) -> np.ndarray:
     """Bring a picture into the model's form, as the test pipeline of its config does.
 
-    Args:
-        image: (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it.
-        description: of the model.
-
-    Returns:
-        (3, h, w), 32-bit floats.
+    A picture is (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it; the result (3, h, w), 32-bit floats.
 
     Raises:
         InputError: if it is no such picture, or too small for a step.
     """
     array = isinstance(image, np.ndarray)
     if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(
-            'a picture must be an array (height, width, 3) of 8 bit, as cv2.imread returns it, '
-            f'but got {f"{image.dtype} {image.shape}" if array else repr(image)}'
-        )
+        got = f'{image.dtype} {image.shape}' if array else repr(image)
+        wanted = 'an array (height, width, 3) of 8 bit, as cv2.imread returns it'
+        raise InputError(f'a picture must be {wanted}, but got {got}')
     resized = image
     for step in description.preprocess:
         resized = _apply(step, resized)

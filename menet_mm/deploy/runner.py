@@ -19,16 +19,12 @@ class Runner:
     """Run an exported model: pictures in, detections or class scores out.
 
     Needs NumPy, OpenCV, Pillow and the model's runtime; neither torch nor an MM library. Several threads may call one runner.
+    Its ``description`` is the content of the ``.json``, its ``classes`` are their names.
 
     Args:
-        path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. Its description (its name
-            and ``.json``) and weights (``.bin``) must lie beside it.
+        path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. The files that it wrote must lie together.
         threads: threads of the runtime; its default, usually one a core, if left out.
         precision: ``'fp32'``, or ``'bf16'`` on OpenVINO where the processor has it; int8 is a property of the file.
-
-    Attributes:
-        description: content of the ``.json``, a :class:`Description`.
-        classes: names of the classes.
 
     Raises:
         InputError: if a file is missing or damaged, the runtime is not installed, or it cannot compute in this precision.
@@ -66,12 +62,9 @@ class Runner:
     def postprocess(
         self, outputs: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], score_thr: float | None = None
     ) -> list[Result]:
-        """Turn the network's outputs into results.
+        """Turn the outputs of :meth:`infer` for pictures of (height, width) into results.
 
-        Args:
-            outputs: of :meth:`infer`.
-            sizes: (height, width) of each picture.
-            score_thr: leave out detections of no more than this; the description's ``nms.score_threshold`` if left out.
+        Detections of no more than ``score_thr``, by default the description's ``nms.score_threshold``, are left out.
 
         Raises:
             InputError: if the outputs do not fit the description.
@@ -79,13 +72,10 @@ class Runner:
         return postprocess(outputs, sizes, self.description, score_thr)
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], score_thr: float | None = None) -> list[Result]:
-        """Run one picture or several, each (H, W, 3), 8 bit, blue first; all in one batch if exported with ``--dynamic-batch``.
+        """Run one picture or several, all in one batch if exported with ``--dynamic-batch``; see the other methods.
 
         Returns:
             For each picture ``boxes`` (n, 4), ``scores`` and ``labels``, or ``scores`` (C,), see :data:`Result`.
-
-        Raises:
-            InputError: if one is no such picture.
         """
         images = list(images) if isinstance(images, list | tuple) else [images]
         if not images:

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from menet_mm import InputError
 from menet_mm.checkpoints import write_checkpoint
 from menet_mm.deploy import export, exporter
-from menet_mm.deploy.runtimes import RUNTIMES, onnxruntime
+from menet_mm.deploy.runtimes import onnxruntime
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLASSIFIER, DETECTOR = 'configs/menet108_in1k.py', 'configs/ssd_menet108_voc12.py'
@@ -60,20 +60,20 @@ def with_bias(value: float):
 
 def test_nothing_is_written_unless_the_comparison_holds(weights, tmp_path, monkeypatch):
     out, small = tmp_path / 'model.onnx', str(weights['small'])
-    for value in (0.1, float('nan')):
+
+    def refused(value: float) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(exporter, 'to_deploy', with_bias(value))
             with pytest.raises(InputError, match='the exported model differs from PyTorch by .* nothing was written'):
                 export(SMALL, small, out, IMAGES)
-        assert not content(tmp_path)
+
+    refused(float('nan'))
+    assert not content(tmp_path)
     export(SMALL, small, out, IMAGES)
     written = content(tmp_path)
     assert set(written) == {'model.onnx', 'model.onnx.json'}
     # What was there before stays.
-    with monkeypatch.context() as patch:
-        patch.setitem(RUNTIMES, 'onnxruntime', replace(RUNTIMES['onnxruntime'], tolerance=-1))
-        with pytest.raises(InputError, match='nothing was written'):
-            export(SMALL, small, out, IMAGES)
+    refused(0.1)
     assert content(tmp_path) == written
 
     write = onnxruntime.write

@@ -20,6 +20,11 @@ from menet_mm.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+#: A loaded model: a batch (N, 3, h, w) of 32-bit floats -> its outputs. Several threads may call it at once.
+Network = Callable[[np.ndarray], list[np.ndarray]]
+#: Names of the outputs to compute; all if None.
+Outputs = Sequence[str] | None
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -60,11 +65,7 @@ class Runtime:
         return [self.output_name.format(name=name, number=number) for number, name in enumerate(names)]
 
     def check(self, int8: bool = False, dynamic_batch: bool = False) -> None:
-        """Check that a model can be written here.
-
-        Raises:
-            InputError: if the runtime cannot do what is asked for, or a package is missing.
-        """
+        """Raise InputError if the runtime cannot write what is asked for, or a package is missing."""
         for asked, what in (('int8', int8), ('dynamic_batch', dynamic_batch)):
             if what and not getattr(self, asked):
                 others = ' or '.join(other.suffix for other in RUNTIMES.values() if getattr(other, asked))
@@ -95,22 +96,12 @@ class Runtime:
         self,
         path: Path,
         input_name: str,
-        outputs: Sequence[str] | None = None,
+        outputs: Outputs = None,
         threads: int | None = None,
         precision: str = 'fp32',
         int8: bool = False,
-    ) -> Callable[[np.ndarray], list[np.ndarray]]:
-        """Load a model.
-
-        Args:
-            path: the model.
-            input_name: name of its input.
-            outputs: names of its outputs; all by default.
-            threads: as of :class:`menet_mm.deploy.Runner`, and so is precision.
-            int8: whether the file is quantized.
-
-        Returns:
-            A function from a batch (N, 3, h, w) of 32-bit floats to the outputs. Several threads may call it at once.
+    ) -> Network:
+        """Load a model; ``int8`` says that it is quantized, ``threads`` and ``precision`` are as in :class:`Runner`.
 
         Raises:
             InputError: if the precision is not possible, the runtime is not installed, or the file is damaged.
@@ -129,34 +120,19 @@ class Runtime:
             raise InputError(f'{path} cannot be loaded ({reason}): export it again') from None
 
 
+_NCNN = dict(input_name='in0', output_name='out{number}', tolerance=1e-3, dynamic_batch=False, write_packages=('pnnx',))
+_ROWS = (
+    Runtime('onnxruntime', 'onnx', '.onnx', block=True),
+    Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
+    # ncnn's quantizer is no part of the Python package.
+    Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),
+)
 #: By name.
-RUNTIMES = {
-    runtime.name: runtime
-    for runtime in (
-        Runtime('onnxruntime', 'onnx', '.onnx', block=True),
-        Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
-        Runtime(
-            'ncnn',
-            'ncnn',
-            '.param',
-            '.bin',
-            input_name='in0',
-            output_name='out{number}',
-            tolerance=1e-3,
-            int8=False,  # its quantizer is no part of the Python package
-            dynamic_batch=False,
-            write_packages=('pnnx',),
-        ),
-    )
-}
+RUNTIMES = {runtime.name: runtime for runtime in _ROWS}
 
 
 def runtime_of(path: str | Path) -> Runtime:
-    """The runtime that takes a file, by its ending.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """The runtime that takes a file, by its ending. Raises InputError if there is none."""
     for runtime in RUNTIMES.values():
         if Path(path).suffix == runtime.suffix:
             return runtime

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from . import Network, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,23 +21,19 @@ def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool,
     import pnnx
     import torch
 
-    example = example[:1]
     with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / 'model.pt'
-        torch.jit.trace(function, example).save(traced)
+        torch.jit.trace(function, example).save(f'{folder}/model.pt')
         shape = ','.join(map(str, example.shape))
-        command = [pnnx.EXEC_PATH, traced.name, f'inputshape=[{shape}]', 'fp16=0']
+        command = [pnnx.EXEC_PATH, 'model.pt', f'inputshape=[{shape}]', 'fp16=0']
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        written = {suffix: Path(folder) / f'model.ncnn{suffix}' for suffix in ('.param', '.bin')}
-        if done.returncode or not all(file.is_file() for file in written.values()):
+        written = list(Path(folder).glob('model.ncnn.*'))
+        if done.returncode or len(written) != 2:
             raise RuntimeError(f'pnnx ended with status {done.returncode}: {done.stderr[-500:]}')
-        for suffix, file in written.items():
-            shutil.move(file, path.with_suffix(suffix))
+        for file in written:
+            shutil.move(file, path.with_suffix(file.suffix))
 
 
-def load(
-    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`. A net takes one picture, so a batch is run picture by picture."""
     import ncnn
 
@@ -47,22 +44,17 @@ def load(
         net.opt.num_threads = threads
     if net.load_param(str(path)) or net.load_model(str(path.with_suffix('.bin'))):
         raise ValueError('ncnn cannot read the file or its .bin')
-    names = outputs or net.output_names()
-
-    def infer_one(picture: np.ndarray) -> list[np.ndarray]:
-        extractor = net.create_extractor()
-        extractor.input(input_name, ncnn.Mat(picture))
-        found = []
-        for name in names:
-            status, value = extractor.extract(name)
-            if status:
-                raise RuntimeError(f'ncnn gave no {name}')
-            found.append(np.array(value))
-        return found
 
     def infer(batch: np.ndarray) -> list[np.ndarray]:
-        # A Mat is a view of memory without gaps.
-        parts = [infer_one(picture) for picture in np.ascontiguousarray(batch)]
-        return [np.stack(values) for values in zip(*parts, strict=True)]
+        found = {name: [] for name in outputs or net.output_names()}
+        for picture in np.ascontiguousarray(batch):  # a Mat is a view of memory without gaps
+            extractor = net.create_extractor()
+            extractor.input(input_name, ncnn.Mat(picture))
+            for name, values in found.items():
+                status, value = extractor.extract(name)
+                if status:
+                    raise RuntimeError(f'ncnn gave no {name}')
+                values.append(np.array(value))
+        return [np.stack(values) for values in found.values()]
 
     return infer

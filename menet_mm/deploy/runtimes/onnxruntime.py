@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from . import Network, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,21 +40,17 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    name = onnx.load(path).graph.input[0].name
-    inputs = ({name: batch} for batch in batches)
+    model = onnx.load(path)
+    inputs = ({model.graph.input[0].name: batch} for batch in batches)
 
     class Reader(CalibrationDataReader):
         def get_next(self) -> dict | None:
             return next(inputs, None)
 
-    quantized = path.with_name(f'int8-{path.name}')
-    quantize_static(str(path), str(quantized), Reader(), per_channel=True, reduce_range=True)
-    os.replace(quantized, path)
+    quantize_static(model, path, Reader(), per_channel=True, reduce_range=True)
 
 
-def load(
-    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; a session may be run by several threads."""
     import onnxruntime
 

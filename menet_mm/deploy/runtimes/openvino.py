@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 
 from menet_mm.errors import InputError
 
-from . import onnxruntime
+from . import Network, Outputs, onnxruntime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,41 +55,27 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
     import nncf
     import openvino
 
-    model = openvino.Core().read_model(path)
+    # From memory, since the file with the weights is replaced.
+    model = openvino.Core().read_model(path.read_bytes(), path.with_suffix('.bin').read_bytes())
+    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    settings = dict(preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches), advanced_parameters=advanced)
     with without_amx():  # it runs the network to correct biases
-        quantized = nncf.quantize(
-            model,
-            nncf.Dataset(batches),
-            subset_size=len(batches),
-            preset=nncf.QuantizationPreset.MIXED,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-        )
-    # The model's weights lie in the file that is replaced.
-    folder = path.with_name('int8')
-    openvino.save_model(quantized, folder / path.name, compress_to_fp16=False)
-    del model, quantized
-    for file in folder.iterdir():
-        os.replace(file, path.with_suffix(file.suffix))
-    folder.rmdir()
+        quantized = nncf.quantize(model, nncf.Dataset(batches), **settings)
+    openvino.save_model(quantized, path, compress_to_fp16=False)
 
 
-def load(
-    path: Path, input_name: str, outputs: Sequence[str] | None, threads: int | None, precision: str, int8: bool
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
     # bf16 is right with AMX, and faster.
     with nullcontext() if precision == 'bf16' and not int8 else without_amx():
         import openvino
 
         core = openvino.Core()
-        # OpenVINO would compute in fp32 without a word.
+        # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         # OpenVINO would choose the precision by itself.
-        properties = {
-            'INFERENCE_PRECISION_HINT': dict(fp32='f32', bf16='bf16')[precision],
-            'PERFORMANCE_HINT': 'LATENCY',
-        }
+        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), PERFORMANCE_HINT='LATENCY')
         if threads:
             properties['INFERENCE_NUM_THREADS'] = threads
         model = core.compile_model(str(path), 'CPU', properties)
