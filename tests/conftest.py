@@ -128,7 +128,7 @@ def tool_here() -> Callable[..., str]:
     """
 
     def call(name: str, *args: object) -> str:
-        said = io.StringIO()
+        said = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)
         words = [str(ROOT / word) if str(word).startswith('configs/') else str(word) for word in args]
         with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, 'argv', [name, *words])
@@ -137,6 +137,6 @@ def tool_here() -> Callable[..., str]:
             except SystemExit as stopped:
                 if stopped.code:
                     raise
-        return said.getvalue()
+        return said.buffer.getvalue().decode()
 
     return call
