@@ -18,8 +18,8 @@ def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, 
 def use_tta(cfg: Config) -> None:
     """Wrap model and pipeline for test-time augmentation: what ``tta_model`` and ``tta_pipeline`` say, else flips.
 
-    The defaults are those of the libraries' test scripts, which cannot be imported, but for one thing: ground truth is loaded
-    behind the flip. MMDetection's script loads it before, and so scores against mirrored boxes.
+    The defaults are those of the libraries' test scripts, but ground truth is loaded behind the flip: MMDetection's script
+    loads it before, and so scores against mirrored boxes.
     """
     pipeline = cfg.test_dataloader.dataset.pipeline
     if cfg.default_scope == 'mmdet':
