@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` changes in a config: drawing, test-time augmentation, an exported model in the model's place."""
+"""What ``tools/test.py`` changes in a config: drawing and test-time augmentation."""
 
 from __future__ import annotations
 
@@ -36,10 +36,3 @@ def use_tta(cfg: Config) -> None:
     flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
     cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
-
-
-def use_exported(cfg: Config, path: str, precision: str) -> None:
-    """Put an exported model in the place of the config's."""
-    cfg.model = ConfigDict(type='menet_mm.ExportedModel', path=path, precision=precision)
-    cfg.pop('data_preprocessor', None)
-    cfg.load_from = None

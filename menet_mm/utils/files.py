@@ -23,6 +23,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if str(error.filename) == str(partial):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

@@ -8,6 +8,7 @@ import pytest
 
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import run
+from menet_mm.utils.files import write_text
 
 
 def refuse() -> None:
@@ -31,6 +32,7 @@ def replace_a_folder() -> None:
         (fill_a_disk, 'a file cannot be written (No space left on device): make room, or give another path'),
         (replace_a_folder, 'taken cannot be written or read (Is a directory): give another path'),
         (lambda: Path('none.txt').read_text(), 'none.txt cannot be written or read (No such file or directory)'),
+        (lambda: write_text('/proc/x', ''), 'error: /proc/x cannot be written or read '),
     ],
 )
 def test_a_mistake_ends_in_one_sentence(main, sentence, tmp_path, monkeypatch):
