@@ -1,7 +1,7 @@
 """MENet (Merging-and-Evolution Networks) as a plugin for MMPretrain and MMDetection.
 
-Importing this package is light: torch and the MM libraries are imported when a name that needs them is first used. The
-one exception is mmengine's config module, where mmengine is installed: it loads NumPy, PyYAML and rich, and no torch.
+Importing this package is light: torch and the MM libraries are imported when a name that needs them is first used. Only
+mmengine's config module, without torch, is imported where mmengine is installed.
 """
 
 from importlib import import_module

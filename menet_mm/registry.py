@@ -4,31 +4,18 @@ In a config, write ``type='menet_mm.MENet'``: the prefix makes mmengine import t
 import the modules on the first look-up. Nothing else needs to be imported.
 """
 
+from functools import partial
 from importlib.util import find_spec
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine import registry as root
 from mmengine.registry import Registry
 
-MODELS = Registry(
-    'model',
-    parent=MMENGINE_MODELS,
-    scope='menet_mm',
-    locations=['menet_mm.models', 'menet_mm.deploy.exported'],
-)
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='menet_mm', locations=['menet_mm.engine.hooks'])
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    scope='menet_mm',
-    locations=['menet_mm.engine.schedulers'],
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope='menet_mm',
-    # They are mmdet's, made faster; classification works without it.
-    locations=['menet_mm.datasets.transforms'] if find_spec('mmdet') else [],
+_child = partial(Registry, scope='menet_mm')
+
+MODELS = _child('model', parent=root.MODELS, locations=['menet_mm.models', 'menet_mm.deploy.exported'])
+HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
+PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
+# They are mmdet's, made faster; classification works without it.
+TRANSFORMS = _child(
+    'transform', parent=root.TRANSFORMS, locations=['menet_mm.datasets.transforms'] if find_spec('mmdet') else []
 )

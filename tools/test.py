@@ -43,15 +43,18 @@ def main() -> None:
     cfg = load_config(args)
 
     import mmengine
+    from mmengine.config import ConfigDict
 
     from menet_mm.engine.launch import build_runner, check_checkpoint, check_data, explain_build_errors
-    from menet_mm.engine.testing import draw_results, use_exported, use_tta
+    from menet_mm.engine.testing import draw_results, use_tta
     from menet_mm.evaluation.dump import dump_metric
 
     if is_exported(args.checkpoint):
         if args.amp or args.tta:
             raise InputError(f'--amp and --tta are for checkpoints, but {args.checkpoint} is an exported model')
-        use_exported(cfg, args.checkpoint, args.precision)
+        cfg.model = ConfigDict(type='menet_mm.ExportedModel', path=args.checkpoint, precision=args.precision)
+        cfg.pop('data_preprocessor', None)
+        cfg.load_from = None
     elif args.precision != 'fp32':
         raise InputError('--precision is for exported models; for checkpoints there is --amp, on a GPU')
     else:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import mmengine
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from menet_mm.checkpoints import check_fit, read_checkpoint, tensors_only
 from menet_mm.errors import InputError
-from menet_mm.utils.config import find_config
+from menet_mm.utils.config import find_config, read_config
 
 if TYPE_CHECKING:
     from mmdet.apis import DetInferencer
@@ -29,18 +28,14 @@ MIM = Path(__file__).parents[1] / '.mim'
 
 
 def list_models() -> dict[str, dict]:
-    """Read the package's model index.
-
-    Returns:
-        By name, such as ``ssd_menet228_voc``: ``Config``, a path, ``Weights``, an address or None, and ``Metadata``.
-    """
+    """Read the package's model index: by name ``Config``, a path, ``Weights``, an address or None, and ``Metadata``."""
     index = mmengine.load(MIM / 'model-index.yml')
     models = [model for part in index['Import'] for model in mmengine.load(MIM / part)['Models']]
     return {model['Name']: dict(model, Config=str(MIM / model['Config'])) for model in models}
 
 
 def find_model(name: str) -> tuple[str, str | None]:
-    """Find a config as :func:`menet_mm.utils.config.find_config` does, and the address of its published weights or None."""
+    """Find a config as ``find_config`` does, and the address of its published weights or None."""
     path = find_config(name)
     return str(path), list_models().get(path.stem, {}).get('Weights')
 
@@ -58,34 +53,28 @@ def get_inferencer(
         device: torch device; by default a GPU if there is one.
         trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
 
-    Returns:
-        MMDetection's ``DetInferencer`` or MMPretrain's ``ImageClassificationInferencer``, by the config's scope.
-
     Raises:
-        InputError: if the model is unknown, the device is not there, or the weights are missing, unsafe, damaged or of
-            another network.
-
-    Example:
-        >>> from menet_mm import get_inferencer
-        >>> detect = get_inferencer('ssd_menet228_voc', 'epoch_240.pth')  # doctest: +SKIP
-        >>> detect('street.jpg')['predictions']  # doctest: +SKIP
+        InputError: if the model is unknown, a key of its config misspelt, the device not there, or the weights are missing,
+            unsafe, damaged or of another network.
     """
     path, published = find_model(str(name))
     weights = weights or published
     if weights is None:
         raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
     device = device or get_device()
-    _check_device(device)
-    cfg = Config.fromfile(path)
-    scope = cfg.get('default_scope')
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
+        raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
+    cfg = read_config(path)
     # The libraries leave their scope behind as the process's default, and build modules under the default.
-    init_default_scope(scope)
+    init_default_scope(cfg.get('default_scope'))
     # On a model of its own, because the inferencers load whatever fits and go on.
     checkpoint = read_checkpoint(weights, trust_checkpoint)
     check_fit(MODELS.build(cfg.model), checkpoint)
     with tensors_only(trust_checkpoint), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='palette does not exist')
-        if scope == 'mmpretrain':
+        if cfg.get('default_scope') == 'mmpretrain':
             from mmpretrain import ImageClassificationInferencer
 
             return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
@@ -93,31 +82,20 @@ def get_inferencer(
 
         warnings.filterwarnings('ignore', message='dataset_meta or class names are not saved')
         inferencer = DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')
-        if 'dataset_meta' not in checkpoint.get('meta', {}):
-            # The library would take COCO's names.
+        if 'dataset_meta' not in checkpoint.get('meta', {}):  # the library would take COCO's names
             inferencer.model.dataset_meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
             inferencer.visualizer.dataset_meta = inferencer.model.dataset_meta
         return inferencer
 
 
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
-        raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
-
-
 def get_predictor(
     name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
-    """Build an inferencer and make a quiet function of it, with the results of :class:`menet_mm.deploy.Runner`.
-
-    Args:
-        name: as of :func:`get_inferencer`, and so are the others.
+    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it.
 
     Returns:
-        A function from a picture (H, W, 3), 8 bit, blue first, to ``boxes``, ``scores`` and ``labels`` of a detector or
-        ``scores`` of a classifier; and the classes, if they are known.
+        A function from a picture (H, W, 3), 8 bit, blue first, to the results of :class:`menet_mm.deploy.Runner`: ``boxes``,
+        ``scores`` and ``labels``, or a classifier's ``scores``; and the classes, if they are known.
     """
     # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')

@@ -13,8 +13,7 @@ from rich.progress import track
 
 from menet_mm.errors import InputError
 from menet_mm.utils.files import write_text
-from menet_mm.utils.fonts import find_font
-from menet_mm.utils.pictures import draw_result, find_images, read_image, write_image
+from menet_mm.utils.pictures import draw_result, find_font, find_images, read_image, write_image
 
 
 def predict_folder(
@@ -28,8 +27,7 @@ def predict_folder(
     """Run a model over pictures; those that cannot be read are skipped and listed.
 
     Args:
-        load: makes a function as of :func:`menet_mm.apis.inference.get_predictor`, and tells the classes; called when all
-            other arguments have been checked.
+        load: called when the other arguments are checked; returns what ``apis.inference.get_predictor`` does.
         images: files, folders (searched to the bottom) or globs.
         out: draw the results into this folder.
         table: write the results into this JSON file.
@@ -37,8 +35,7 @@ def predict_folder(
         source: what else the JSON file says, such as the model's name.
 
     Returns:
-        The JSON file's content, and besides: ``others``, the number of files that are no pictures, and ``seconds`` that the
-        model took.
+        The JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model took.
 
     Raises:
         InputError: if an argument cannot be used, or a drawing cannot be written.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from menet_mm import __version__
 from menet_mm.checkpoints import check_fit, get_state, read_checkpoint
 from menet_mm.errors import InputError
-from menet_mm.utils.config import find_config
+from menet_mm.utils.config import read_config
 from menet_mm.utils.environment import library_versions
 from menet_mm.utils.files import atomic_files
 
@@ -108,7 +108,7 @@ def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
 
 def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.Module, dict]:
     """Read a config and build its model with the weights of a checkpoint."""
-    cfg = Config.fromfile(find_config(config))
+    cfg = read_config(config)
     init_default_scope(cfg.get('default_scope'))
     # Where MMPretrain has it; MMEngine's runner moves it likewise.
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))

@@ -20,26 +20,14 @@ BEST = dict(VOCMetric='mAP', CocoMetric='bbox_mAP', Accuracy='top1')
 
 
 def check_checkpoint(path: str, trust: bool) -> None:
-    """Check that a checkpoint can be read before anything is built; make all loading as careful as that.
-
-    Args:
-        path: file or address.
-        trust: whether it may hold more than tensors and plain values.
-
-    Raises:
-        InputError: if there is no such file or it is not fit to be loaded.
-    """
+    """Check a file or address as :func:`menet_mm.checkpoints.read_checkpoint` does, and make all loading as careful."""
     use_tensors_only(trust)
     if '://' not in path or path.startswith('http'):
         read_checkpoint(path, trust)
 
 
 def check_data(cfg: Config, *splits: str) -> None:
-    """Check the annotation files of the final config's data sets; ``splits`` are of train, val, test.
-
-    Raises:
-        InputError: naming the first file that is missing or broken.
-    """
+    """Check the annotation files of data sets, of ``splits`` train, val, test, as ``doctor.check_annotations`` does."""
     for split in splits:
         if cfg.get(f'{split}_dataloader'):
             check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
@@ -61,11 +49,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def check_batches(runner: Runner) -> None:
-    """Check that the training set fills at least one batch; building a schedule for none would fail obscurely.
-
-    Raises:
-        InputError: if it does not.
-    """
+    """Raise ``InputError`` if the training set does not fill a batch; building a schedule for none would fail obscurely."""
     loader = runner.train_loop.dataloader
     if len(loader) == 0:
         raise InputError(
@@ -76,11 +60,7 @@ def check_batches(runner: Runner) -> None:
 
 @contextmanager
 def explain_build_errors() -> Iterator[None]:
-    """Turn what a class says of its arguments, while mmengine builds it, into one sentence with its type.
-
-    Raises:
-        InputError: in place of such an error; others pass.
-    """
+    """Turn what a class says of its arguments, while mmengine builds it, into an ``InputError`` that names its type."""
     try:
         yield
     except InputError:
@@ -96,29 +76,32 @@ def explain_build_errors() -> Iterator[None]:
 
 
 def _name_best(cfg: Config) -> str | None:
-    """Set ``save_best`` if it is 'auto' or names another metric; returns what to say of it.
+    """Set ``save_best`` if it is 'auto' or a name that is not reported; returns what to say of it.
 
-    For 'auto' mmengine takes the first value, which may be of a single class. A name that is not reported fails after an epoch.
+    For 'auto' mmengine takes the first value, which may be of one class. A name that is not reported fails after an epoch.
     """
     hook, metrics = cfg.get('default_hooks', {}).get('checkpoint') or {}, cfg.get('val_evaluator') or []
-    chosen = hook.get('save_best')
+    chosen, known = hook.get('save_best'), []
+    if not isinstance(chosen, str):
+        return None
     for metric in [metrics] if isinstance(metrics, dict) else metrics:
         kind = str(metric.get('type', '')).rpartition('.')[2]
-        if not isinstance(chosen, str) or kind not in BEST:
+        if kind in BEST:
+            with METRICS.switch_scope_and_registry(metric.get('_scope_') or cfg.get('default_scope')) as registry:
+                known.append((kind, metric.get('prefix') or registry.get(metric['type']).default_prefix))
+        elif not known or chosen != 'auto':  # the first value, or the chosen one, may be this metric's
             return None
-        with METRICS.switch_scope_and_registry(metric.get('_scope_') or cfg.get('default_scope')) as registry:
-            prefix = metric.get('prefix') or registry.get(metric['type']).default_prefix
-        if chosen.startswith(f'{prefix}/'):
-            return None
-        hook.save_best = f'{prefix}/{BEST[kind]}'
-        return f'The best checkpoint is that of the highest {hook.save_best}: {kind} reports no {chosen}'
-    return None
+    if not known or any(chosen.startswith(f'{prefix}/') for _, prefix in known):
+        return None
+    kind, prefix = known[0]
+    hook.save_best = f'{prefix}/{BEST[kind]}'
+    return f'The best checkpoint is that of the highest {hook.save_best}: {kind} reports no {chosen}'
 
 
 def _start_processes(cfg: Config) -> None:
-    """Start the process group of a distributed run without a GPU, for which mmengine has no way of its own.
+    """Start the process group of a distributed run without a GPU; mmengine skips a group that is there already.
 
-    mmengine's launchers call ``torch.cuda.set_device`` and hand DDP a device id. It skips a group that is there already.
+    Its own launchers call ``torch.cuda.set_device`` and hand DDP a device id.
     """
     if cfg.launcher == 'none' or torch.cuda.is_available():
         return

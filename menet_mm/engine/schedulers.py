@@ -12,11 +12,9 @@ from menet_mm.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class RelativeMultiStepLR(MultiStepLR):
-    """``MultiStepLR`` whose milestones are parts of the training, so that they move with ``train_cfg.max_epochs``.
+    """``MultiStepLR`` whose milestones move with ``train_cfg.max_epochs``.
 
-    Args:
-        fractions: milestones as fractions of ``end``, rounded to whole steps and at least 1.
-        end: last step; mmengine fills in the number of epochs.
+    They are ``fractions`` of ``end``, rounded to whole steps and at least 1; mmengine sets ``end`` to the number of epochs.
     """
 
     def __init__(self, *args: Any, fractions: Sequence[float], end: int, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` changes in a config: drawing, test-time augmentation, an exported model in the model's place."""
+"""What ``tools/test.py`` changes in a config: drawing and test-time augmentation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, 
 def use_tta(cfg: Config) -> None:
     """Wrap model and pipeline for test-time augmentation: what ``tta_model`` and ``tta_pipeline`` say, else flips.
 
-    The defaults are those of the libraries' test scripts, which cannot be imported, but for one thing: ground truth is loaded
-    behind the flip. MMDetection's script loads it before, and so scores against mirrored boxes.
+    The defaults are those of the libraries' test scripts, but ground truth is loaded behind the flip: MMDetection's script
+    loads it before, and so scores against mirrored boxes.
     """
     pipeline = cfg.test_dataloader.dataset.pipeline
     if cfg.default_scope == 'mmdet':
@@ -36,10 +36,3 @@ def use_tta(cfg: Config) -> None:
     flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
     cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
-
-
-def use_exported(cfg: Config, path: str, precision: str) -> None:
-    """Put an exported model in the place of the config's."""
-    cfg.model = ConfigDict(type='menet_mm.ExportedModel', path=path, precision=precision)
-    cfg.pop('data_preprocessor', None)
-    cfg.load_from = None

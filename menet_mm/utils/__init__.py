@@ -1,31 +1,25 @@
 """What other packages look for under this name."""
 
-from __future__ import annotations
+from importlib import import_module
+from importlib.util import find_spec
 
 
 def register_all_modules(init_default_scope: bool = False) -> None:
     """Register menet_mm's modules and those of MMDetection and MMPretrain, whichever are installed.
 
-    ``mmengine.hub.get_model('menet_mm::menet/<config>')`` calls it. Our configs need no call: the prefix in
-    ``type='menet_mm.MENet'`` makes mmengine import what it takes.
-
-    Args:
-        init_default_scope: make ``menet_mm`` the default scope of the process. Off, unlike in MMDetection, because our
-            configs name the scope of each library.
+    ``mmengine.hub.get_model('menet_mm::menet/<config>')`` calls it; our configs need no call. With ``init_default_scope``,
+    ``menet_mm`` becomes the default scope of the process; off, unlike in MMDetection, because our configs name scopes.
     """
-    from importlib import import_module
-    from importlib.util import find_spec
-
     from mmengine.registry import init_default_scope as set_default_scope
+
+    from menet_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
     for library in ('mmdet', 'mmpretrain'):
         if find_spec(library):
             import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    import_module('menet_mm.models')
-    import_module('menet_mm.deploy.exported')
-    import_module('menet_mm.engine.hooks')
-    import_module('menet_mm.engine.schedulers')
-    if find_spec('mmdet'):
-        import_module('menet_mm.datasets.transforms')
+    for ours in (HOOKS, MODELS, PARAM_SCHEDULERS):
+        ours.import_from_location()
+    if find_spec('mmdet'):  # without it there are no transforms
+        TRANSFORMS.import_from_location()
     if init_default_scope:
         set_default_scope('menet_mm')

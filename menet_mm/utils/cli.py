@@ -7,45 +7,51 @@ arguments are answered at once. On a device that only runs a model there is no m
 from __future__ import annotations
 
 import argparse
-import io
+import errno
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from menet_mm.errors import InputError
-from menet_mm.utils.config import find_config
+from menet_mm.utils.config import read_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+#: What the libraries say at every start, and a user cannot act on.
+USELESS = (
+    'faster_coco_eval is not installed',
+    "Failed to add <class 'mmengine.visualization",
+    "'pin_memory' argument is set as true but no accelerator",
+    'Warning: The (bbox|polygon) is out of bounds',
+)
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a mistake in the input ends it with one sentence and status 1, without a traceback."""
-    # The libraries say these at every start; a user cannot act on them.
-    warnings.filterwarnings('ignore', category=DeprecationWarning)
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
-    warnings.filterwarnings('ignore', message="Failed to add <class 'mmengine.visualization")
-    warnings.filterwarnings('ignore', message="'pin_memory' argument is set as true but no accelerator")
-    warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings('ignore', category=category)
+    warnings.filterwarnings('ignore', message='|'.join(USELESS))
     try:
         main()
     except InputError as error:
         sys.exit(f'error: {error}')
-    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        sys.exit(f'error: {error.filename} cannot be written or read ({error.strerror}): give another path')
+    except OSError as error:
+        path = error.filename2 or error.filename
+        if error.errno == errno.ENOSPC:
+            sys.exit(f'error: {path or "a file"} cannot be written ({error.strerror}): make room, or give another path')
+        if path:
+            sys.exit(f'error: {path} cannot be written or read ({error.strerror or error}): give another path')
+        raise
     except AssertionError as error:
         # A data loader's worker met a picture that the check at the start had not read.
-        found = re.search(r'failed to load image: (\S+)', str(error))
-        if not found:
-            raise
-        sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
+        if found := re.search(r'failed to load image: (\S+)', str(error)):
+            sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -63,12 +69,20 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that OpenMMLab's train and test scripts have in common."""
     from mmengine.config import DictAction
 
+    class Options(DictAction):
+        def __call__(self, *args: Any) -> None:
+            try:
+                super().__call__(*args)
+            except (AssertionError, ValueError):
+                given = ' '.join(args[2])
+                raise InputError(f'--cfg-options takes KEY=VALUE, brackets in pairs, but got {given}') from None
+
     parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         metavar='KEY=VALUE',
         help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
     )
@@ -80,24 +94,9 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of :func:`add_config_arguments`, with ``--cfg-options`` merged and ``work_dir`` set.
-
-    Raises:
-        InputError: if there is no such config, or a key is misspelt in it or in the options.
-    """
-    from mmengine.config import Config
-
-    path = find_config(args.config)
+    """Read the config of :func:`add_config_arguments` as :func:`read_config` does, and set its ``work_dir``."""
+    cfg = read_config(args.config, args.cfg_options)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(path)
-    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
-        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
-            import_module(f'{cfg.default_scope}.datasets')
-    from menet_mm.utils.keys import check_keys
-
-    check_keys(cfg, args.cfg_options)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / path.stem)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(cfg.filename).stem)
     return cfg

@@ -1,36 +1,54 @@
-"""Configs: finding them by file or by name."""
+"""Configs: finding and reading them, the same way in every command and function."""
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from menet_mm.errors import InputError
 
-#: The installed package's configs.
-CONFIGS = Path(__file__).parents[1] / '.mim/configs/menet'
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+#: Where configs are looked for by name: in the current folder and in the installed package.
+FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')
 
 
 def find_config(name: str | Path) -> Path:
-    """Find a config, the same way in every command and function.
-
-    Args:
-        name: a file; or a name without folder and ending, such as ``ssd_menet228_voc``, which is looked for in ``configs/``
-            of the current folder and then among the package's.
+    """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``.
 
     Raises:
         InputError: if there is neither such a file nor such a name, with the nearest names.
     """
     path = Path(name)
-    if path.is_file():
-        return path
-    folders = (Path('configs'), CONFIGS)
-    if path.parent == Path() and not path.suffix:
-        for folder in folders:
-            if (found := folder / f'{name}.py').is_file():
-                return found
-    known = sorted({file.stem for folder in folders for file in folder.glob('*.py')})
-    near = get_close_matches(path.stem, known, n=3)
-    raise InputError(
-        f'no config {name}: give a file, or a name such as {" or ".join(near or ["ssd_menet228_voc", "menet228_in1k"])}'
-    )
+    named = [] if path.parent != Path() or path.suffix else [folder / f'{name}.py' for folder in FOLDERS]
+    for found in (path, *named):
+        if found.is_file():
+            return found
+    known = sorted({file.stem for folder in FOLDERS for file in folder.glob('*.py')})
+    near = get_close_matches(path.stem, known, n=3) or ['ssd_menet228_voc', 'menet228_in1k']
+    raise InputError(f'no config {name}: give a file, or a name such as {" or ".join(near)}')
+
+
+def read_config(name: str | Path, options: dict | None = None) -> Config:
+    """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
+
+    Raises:
+        InputError: if there is no such config, or a key is misspelt in it or in the options.
+    """
+    path = find_config(name)
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(path)
+    if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
+        with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
+            import_module(f'{cfg.default_scope}.datasets')
+    from menet_mm.utils.keys import check_keys
+
+    check_keys(cfg, options)
+    cfg.merge_from_dict(options or {})
+    return cfg

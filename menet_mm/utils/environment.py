@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,18 +15,9 @@ def library_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of the distributions that are installed, by name."""
     found = {}
     for name in names:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
-
-
-def processor_name() -> str:
-    """The processor's name, as the kernel knows it."""
-    cpu = Path('/proc/cpuinfo')
-    lines = cpu.read_text().splitlines() if cpu.is_file() else []
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 def describe_machine(libraries: Iterable[str]) -> dict[str, str | int]:
@@ -34,8 +26,11 @@ def describe_machine(libraries: Iterable[str]) -> dict[str, str | int]:
 
     import menet_mm
 
+    kernel = Path('/proc/cpuinfo')
+    lines = kernel.read_text().splitlines() if kernel.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return dict(
-        cpu=processor_name(),
+        cpu=names[0] if names else platform.machine(),
         vectors=torch.backends.cpu.get_cpu_capability(),
         cores=len(os.sched_getaffinity(0)),
         python=platform.python_version(),

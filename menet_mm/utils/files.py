@@ -13,13 +13,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Lend a temporary name beside ``path``, for a file or a folder; what was made there takes the name at the end.
+    """Give a temporary name beside ``path``, with the same ending, for a file or a folder that gets the name at the end.
 
-    The temporary name has the same ending. A file that is there is replaced, a folder must not be there. If the block fails,
-    ``path`` stays as it was and nothing is left behind.
-
-    Raises:
-        OSError: if the folder cannot be written to.
+    A file that is there is replaced; a folder must not be there. If the block fails, ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +23,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if str(error.filename) == str(partial):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
@@ -35,12 +35,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: str | Path) -> Iterator[Path]:
-    """Lend a temporary folder inside ``folder``, for files that belong together; at the end they move to ``folder``.
+    """Give a temporary folder for files that belong together; at the end they move to ``folder``, in order of their names.
 
-    Files that are there are replaced, in the order of their names. If the block fails, ``folder`` stays as it was.
-
-    Raises:
-        OSError: if the folder cannot be written to.
+    Files that are there are replaced. If the block fails, ``folder`` stays as it was.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +48,6 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8; it is there complete at any moment."""
+    """Write a text file in UTF-8."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding='utf-8')

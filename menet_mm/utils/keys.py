@@ -25,76 +25,61 @@ from menet_mm.errors import InputError
 REGISTRIES = [value for value in vars(registries).values() if isinstance(value, Registry)]
 #: Top-level names that mmengine or our tools read, besides the parameters of Runner.
 MORE_NAMES = ('custom_imports', 'data_hint', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn')
-TTA_NAMES = ('tta_model', 'tta_pipeline')
 #: Keys that are taken out of a dict before its class is called, and the one that goes with ``--amp``.
 MORE_KEYS = ('type', '_scope_', '_delete_', 'priority', 'by_epoch', 'convert_to_iter_based')
 MORE_KEYS += ('constructor', 'paramwise_cfg', 'loss_scale')
 LOADER_KEYS = ('batch_sampler', 'dataset', 'disable_subprocess_warning', 'num_batch_per_epoch', 'sampler')
 #: What reads the dicts that need no type.
-READERS: dict[str, Callable] = dict(
-    train_cfg=EpochBasedTrainLoop,
-    val_cfg=ValLoop,
-    test_cfg=TestLoop,
-    train_dataloader=DataLoader,
-    val_dataloader=DataLoader,
-    test_dataloader=DataLoader,
-    optim_wrapper=OptimWrapper,
-    randomness=set_random_seed,
-    model_wrapper_cfg=MMDistributedDataParallel,
-)
+READERS: dict[str, Callable] = dict(train_cfg=EpochBasedTrainLoop, val_cfg=ValLoop, test_cfg=TestLoop)
+READERS |= dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), DataLoader)
+READERS |= dict(optim_wrapper=OptimWrapper, randomness=set_random_seed, model_wrapper_cfg=MMDistributedDataParallel)
 
 
 def check_keys(cfg: Config, options: dict | None = None) -> None:
-    """Check the keys of a config and of ``--cfg-options`` against what reads them.
+    """Check the keys of a config, and of options that are to be merged into it, against what reads them.
 
     A dict with a ``type`` is compared with the parameters of its class, loops and data loaders with mmengine's, top-level
     names with the runner's. What cannot be known is let pass, such as keys that a class hands to another library.
-
-    Args:
-        cfg: as read from its file.
-        options: what is to be merged into it, by dotted keys.
 
     Raises:
         InputError: naming the first key that nothing reads, or that holds text for a number, with the nearest right one.
     """
     names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
-    known = {*names, *TTA_NAMES}
-    for name in set(cfg) - known:  # a file may have variables of any other name
-        if near := get_close_matches(name, names, 1, cutoff=0.88):
+    known = {*names, 'tta_model', 'tta_pipeline'}
+    for name in cfg:  # a file may have variables of any other name
+        if name not in known and (near := get_close_matches(name, names, 1, cutoff=0.88)):
             raise InputError(f'the config sets {name}, which nothing reads: did you mean {near[0]}?')
-    given = {_check_option(cfg, option, known) for option in options or ()}
+    parts = {name: cfg[name] for name in cfg if name in known}
+    given = {_check_option(parts, option, known) for option in options or ()}
     if options:
         cfg = deepcopy(cfg)
         cfg.merge_from_dict(deepcopy(options))
-    for name in known & set(cfg):
-        _check(cfg[name], name, cfg.get('default_scope'), given)
+    for name in cfg:
+        if name in known:
+            _check(cfg[name], name, cfg.get('default_scope'), given)
 
 
-def _check_option(cfg: Config, option: str, known: Collection[str]) -> str:
+def _check_option(cfg: dict, option: str, known: Collection[str]) -> str:
     """Follow an option through the config; returns its part that is there, and the first key that is not."""
     path, *rest = option.split('.')
     if path not in known:
-        near = [
-            found for found in _paths({name: cfg[name] for name in cfg if name in known}) if found.endswith(f'.{path}')
-        ]
+        near = [found for found in _paths(cfg) if found.endswith(f'.{path}')]
         near += ['.'.join([right, *rest]) for right in get_close_matches(path, known, 1)]
         raise InputError(f'--cfg-options {option}: nothing reads it' + (f'; did you mean {near[0]}?' if near else ''))
     node = cfg.get(path, {})
     for key in rest:
         if isinstance(node, list | tuple):
-            if not (key.isdigit() and int(key) < len(node)):
+            node = {str(index): value for index, value in enumerate(node)}
+            if key not in node:
                 raise InputError(f'--cfg-options {option}: {path} is a list of {len(node)}, counted from 0')
-            node = node[int(key)]
-        elif not isinstance(node, dict):
+        if not isinstance(node, dict):
             raise InputError(f'--cfg-options {option}: {path} is {node!r} in the config and has no keys of its own')
-        elif key in node:
-            node = node[key]
-        else:
+        if key not in node:
             near = get_close_matches(key, node, 1, cutoff=0.85)
             if near and 'type' not in node and path not in READERS:
                 raise InputError(f'--cfg-options {option}: did you mean {path}.{near[0]}?')
             return f'{path}.{key}'
-        path = f'{path}.{key}'
+        node, path = node[key], f'{path}.{key}'
     return path
 
 
@@ -112,9 +97,12 @@ def _check(node: object, path: str, scope: str | None, given: Collection[str]) -
     if not isinstance(node, dict):
         return
     scope = node.get('_scope_', scope)
-    readers = _find(node['type'], scope) if 'type' in node else [READERS[path]] if path in READERS else []
-    if path == 'train_cfg' and not node.get('by_epoch', True):
+    if 'type' in node:
+        readers = _find(node['type'], scope)
+    elif path == 'train_cfg' and not node.get('by_epoch', True):
         readers = [IterBasedTrainLoop]
+    else:
+        readers = [READERS[path]] if path in READERS else []
     for key, value in node.items():
         if readers and key not in MORE_KEYS:
             _check_key(f'{path}.{key}', value, readers, f'{path}.{key}' in given)
@@ -124,7 +112,7 @@ def _check(node: object, path: str, scope: str | None, given: Collection[str]) -
 def _check_key(path: str, value: object, readers: list[Callable], strict: bool) -> None:
     """Compare a key with the parameters of what reads it; unless ``strict``, only what resembles one of them is refused."""
     group, _, key = path.rpartition('.')
-    parameters = [parameters_of(reader) for reader in readers]
+    parameters = [_parameters_of(reader) for reader in readers]
     name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
     if isinstance(value, str) and all(_is_number(found.get(key)) for found, _ in parameters):
         raise InputError(f"{path} of {name} must be a number, but is '{value}'")
@@ -138,36 +126,30 @@ def _check_key(path: str, value: object, readers: list[Callable], strict: bool) 
 
 
 def _is_number(parameter: inspect.Parameter | None) -> bool:
-    if parameter is None or isinstance(parameter.default, bool) or 'str' in str(parameter.annotation):
-        return False
-    return isinstance(parameter.default, int | float)
+    default = getattr(parameter, 'default', None)
+    return type(default) in (int, float) and 'str' not in str(parameter.annotation)
 
 
 def _find(kind: str | Callable, scope: str | None) -> list[Callable]:
     """All that a type may name, since only building tells in which registry it is looked for."""
     if not isinstance(kind, str):
         return [kind]
-    scope = kind.rpartition('.')[0] or scope
-    if scope and ('.' in scope or not find_spec(scope) or not find_spec(f'{scope}.registry')):
-        return []
+    given, _, name = kind.rpartition('.')
+    scope = given or scope
     if scope:
+        if '.' in scope or not find_spec(scope) or not find_spec(f'{scope}.registry'):
+            return []
         import_module(f'{scope}.registry')
-    name = kind.rpartition('.')[2]
     found = [registry.children.get(scope, registry).get(name) for registry in REGISTRIES]
-    return list(dict.fromkeys(reader for reader in found if reader))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 @cache
-def parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Parameters of a function or class by name, and whether these are all.
-
-    ``**kwargs`` of a class is followed to its parent as long as all of it is handed on to the parent's ``__init__``.
-    """
+def _parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Parameters of a function or class, and of parents that get all of its ``**kwargs``, by name; whether these are all."""
     found: dict[str, inspect.Parameter] = {}
-    steps = [reader]
-    if inspect.isclass(reader):
-        steps = [vars(parent)['__init__'] for parent in reader.__mro__ if '__init__' in vars(parent)]
-    for step in steps:
+    parents = [vars(parent) for parent in getattr(reader, '__mro__', ())]
+    for step in [parent['__init__'] for parent in parents if '__init__' in parent] or [reader]:
         try:
             # A decorator may rename keys, as mmcv's for old names does.
             parameters = inspect.signature(step, follow_wrapped=False).parameters.values()

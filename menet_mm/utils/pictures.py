@@ -5,29 +5,32 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path
-from menet_mm.utils.fonts import find_font
 
 #: What Pillow may try. Of the others, EPS would start Ghostscript with whatever the file says.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+#: Where systems and users keep fonts.
+FONTS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '~/.fonts', '/Library/Fonts')
 
 
 def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
-    """Collect pictures; what a folder holds besides pictures, by their endings, is counted only.
+    """Collect pictures of files, folders (searched to the bottom) and globs.
 
     Returns:
-        Where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files.
+        Where each picture's drawing goes inside ``--out``, by the picture's path; the number of other files in folders.
 
     Raises:
-        InputError: if a pattern matches nothing.
+        InputError: if a pattern matches nothing, or there are no pictures.
     """
     targets: dict[Path, Path] = {}
     others = 0
@@ -36,31 +39,25 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
         if not matches:
             raise InputError(f'no such file, folder or glob: {pattern}')
         for match in map(Path, matches):
-            if not match.is_dir():
-                targets[match] = Path(match.name)
-                continue
             files = sorted(path for path in match.rglob('*') if path.is_file())
             pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
             others += len(files) - len(pictures)
-            targets.update({path: path.relative_to(match) for path in pictures})
+            targets |= {path: path.relative_to(match) for path in pictures}
+            if not match.is_dir():
+                targets[match] = Path(match.name)
     if not targets:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
     taken: dict[Path, Path] = {}
     for path, target in targets.items():
-        # The form is written by the ending; two pictures of one name in two folders both stay.
         name = target.with_suffix('.jpg')
-        while name in taken:
+        while name in taken:  # two pictures of one name in two folders both stay
             name = name.with_name(f'{name.stem}_.jpg')
         taken[name] = path
     return {path: name for name, path in taken.items()}, others
 
 
 def find_defect(path: str) -> str | None:
-    """Read a picture file to its end.
-
-    Returns:
-        What is wrong with it, in a few words, or None.
-    """
+    """Read a picture file to its end; returns what is wrong with it, in a few words, or None."""
     if not os.path.isfile(path):
         return 'no such file'
     try:
@@ -76,11 +73,7 @@ def find_defect(path: str) -> str | None:
 
 
 def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
-    """Read a picture.
-
-    Returns:
-        (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file.
-    """
+    """Read a picture: (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file."""
     # OpenCV returns half a picture of a file that is cut off.
     if defect := find_defect(str(path)):
         return None, defect
@@ -101,19 +94,17 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
-    """Draw what was found on a copy of a picture; a class's number if no font has the characters of its name.
+    """Draw an entry of ``tools/infer.py --json`` on a copy of a picture (H, W, 3), 8 bit, blue first.
 
-    Args:
-        image: (H, W, 3), 8 bit, blue first.
-        result: an entry of ``tools/infer.py --json``: ``detections`` with ``box``, ``class``, ``label`` and ``score``, or
-            ``classes``, best first.
-        fonts: font files to use; those of the system by default.
+    If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the system's by default.
     """
     drawing = image.copy()
     # Readable on a thumbnail and on a large photograph.
     scale = max(0.4, min(image.shape[:2]) / 900)
     for found in reversed(result.get('detections', [])):
-        colour = _colour(found['label'])
+        # Neighbouring numbers are far apart on the hue circle.
+        hue = np.uint8([[[found['label'] * 67 % 180, 200, 200]]])
+        colour = tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
         x1, y1, x2, y2 = (round(value) for value in found['box'])
         cv2.rectangle(drawing, (x1, y1), (x2, y2), colour, 2 * max(1, round(2 * scale)))
         _write(drawing, _label(found, round(34 * scale), fonts), (x1, y1), colour)
@@ -122,17 +113,10 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
     return drawing
 
 
-def _colour(label: int) -> tuple[int, int, int]:
-    """A colour for a class, such that neighbouring numbers are far apart on the hue circle."""
-    hue = np.uint8([[[label * 67 % 180, 200, 200]]])
-    return tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
-
-
 def _label(found: dict, size: int, fonts: Sequence[Path] | None) -> np.ndarray:
     """Class and score as white letters on black, (h, w, 1) in 0..1."""
     texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
-    text = next(text for text in texts if find_font(text, size, fonts))
-    font = find_font(text, size, fonts)
+    text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
     left, top, right, bottom = font.getbbox(text)
     edge = max(1, size // 6)
     label = Image.new('L', (round(right - left) + 2 * edge, round(bottom - top) + 2 * edge))
@@ -147,3 +131,39 @@ def _write(image: np.ndarray, label: np.ndarray, corner: tuple[int, int], colour
     x = max(0, min(corner[0], image.shape[1] - width))
     y = max(0, min(corner[1], image.shape[0]) - height)
     image[y : y + height, x : x + width] = colour + (255 - np.float32(colour)) * label
+
+
+def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
+    """Return the first font that has all characters, since OpenCV's and Pillow's own have ASCII's alone; or None.
+
+    Pillow's is tried first, then ``files``, by default those of the system and of matplotlib.
+    """
+    files = _system_fonts() if files is None else files
+    return next((_load(file, size) for file in (None, *files) if all(_has(file, letter) for letter in text)), None)
+
+
+@cache
+def _system_fonts() -> list[Path]:
+    folders = [Path(folder).expanduser() for folder in FONTS]
+    if matplotlib := find_spec('matplotlib'):
+        folders.append(Path(matplotlib.origin).parent / 'mpl-data/fonts/ttf')
+    files = [file for folder in folders for file in folder.rglob('*.[ot]t[cf]')]
+    fancy = ('Bold', 'Oblique', 'Italic', 'Mono', 'Serif', 'Light', 'Condensed')
+    return sorted(files, key=lambda file: ('Sans' not in file.stem, sum(s in file.stem for s in fancy), file.name))
+
+
+@cache
+def _load(file: Path | None, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+
+
+@cache
+def _has(file: Path | None, character: str) -> bool:
+    """Tell whether a font draws a character otherwise than one that it does not have."""
+    try:
+        font = _load(file, 24)
+    except OSError:  # nothing that FreeType can read
+        return False
+    # Neither of the last two exists: a font that tells them apart draws placeholders for everything.
+    drawn, missing, other = ((m.size, bytes(m)) for m in map(font.getmask, (character, '\U0010ffff', '\u0378')))
+    return missing == other and (character.isspace() or drawn != missing)

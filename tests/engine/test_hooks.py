@@ -19,9 +19,10 @@ class NoPictures(BaseDataset):
         return []
 
 
-def start_training(model, schedulers=(), iterations=6):
+def start_training(model, schedulers=(), iterations=6, dataset=None):
     """Call the hook as a runner does that is about to train."""
-    training = SimpleNamespace(dataloader=SimpleNamespace(dataset=NoPictures(serialize_data=False)))
+    dataset = NoPictures(serialize_data=False) if dataset is None else dataset
+    training = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
     InputCheckHook().before_run(
         SimpleNamespace(
             model=model,
@@ -100,3 +101,28 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said(caplog, iterations, 
     start_training(nn.Conv2d(3, 4, 1), [warm_up, CosineAnnealingLR(optimizer, end=2)], iterations)
     assert len(caplog.records) == said
     assert all('takes 500 iterations, but the training has 6' in record.message for record in caplog.records)
+
+
+class Pictures(BaseDataset):
+    """Pictures at the given places."""
+
+    def __init__(self, places):
+        self.places = places
+        super().__init__(serialize_data=False)
+
+    def load_data_list(self):
+        return [dict(img_path=place) for place in self.places]
+
+
+def test_only_pictures_that_were_decoded_are_called_sound(shapes, caplog):
+    caplog.set_level(logging.INFO)
+    picture = str(next((shapes / 'VOC2007/JPEGImages').iterdir()))
+    for dataset, said in [
+        (Pictures([picture]), ['Decoded 1 images of 1: no defect found']),
+        (Pictures([picture, 's3://bucket/x.jpg']), ['Decoded 1 images of 2: no defect found in these']),
+        (Pictures(['s3://bucket/x.jpg']), []),
+        (torch.utils.data.TensorDataset(torch.zeros(3, 1)), []),  # no data set of mmengine
+    ]:
+        caplog.clear()
+        start_training(nn.Conv2d(3, 4, 1), dataset=dataset)
+        assert [line for line in caplog.messages if line.startswith('Decoded')] == said

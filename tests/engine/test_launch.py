@@ -40,6 +40,9 @@ def config(tmp_path, request, **more) -> Config:
         ('auto', [dict(type='VOCMetric')], 'pascal_voc/mAP'),
         ('auto', dict(type='mmpretrain.Accuracy', topk=(1, 5)), 'accuracy/top1'),
         ('auto', dict(type='CityScapesMetric'), 'auto'),
+        ('coco/bbox_mAP', [dict(type='VOCMetric'), dict(type='CocoMetric', metric='bbox')], 'coco/bbox_mAP'),
+        ('none/mAP', [dict(type='VOCMetric'), dict(type='CocoMetric', metric='bbox')], 'pascal_voc/mAP'),
+        ('auto', [dict(type='VOCMetric'), dict(type='CityScapesMetric')], 'pascal_voc/mAP'),
     ],
 )
 def test_best_is_the_best_of_all_classes(tmp_path, request, chosen, metric, expected):

@@ -159,6 +159,13 @@ def test_misspelt_keys_are_refused_by_every_command(refused, tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('option', ['train_cfg.max_epochs', 'key=[1,2'])
+def test_options_that_are_no_options(refused, option):
+    said = refused('train.py', 'ssd_menet228_voc', '--cfg-options', 'load_from=None', option)
+    assert '--cfg-options takes KEY=VALUE' in said
+    assert option in said
+
+
 def test_a_refusal_as_a_user_sees_it(tool):
     """In a process of its own: the last line, a status, no traceback."""
     result = tool('train.py', 'ssd_menet228_voc', '--cfg-options', 'lr=0.1', ok=False)

@@ -1,10 +1,12 @@
-"""One rule for how a config is named."""
+"""One rule for how a config is named and read."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from menet_mm import InputError
+from menet_mm import InputError, get_inferencer
+from menet_mm.deploy import export
 from menet_mm.utils.config import find_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -28,3 +30,18 @@ def test_by_file_and_by_name(tmp_path, monkeypatch):
 def test_what_is_not_there(name, near):
     with pytest.raises(InputError, match=f'no config .*: give a file, or a name such as .*{near}'):
         find_config(name)
+
+
+@pytest.mark.parametrize(
+    'read',
+    [
+        lambda config, folder: get_inferencer(config, 'none.pth'),
+        lambda config, folder: export(config, 'none.pth', folder / 'x.onnx', [np.zeros((8, 8, 3), np.uint8)]),
+    ],
+    ids=['get_inferencer', 'export'],
+)
+def test_misspelt_keys_are_refused_by_functions_too(tmp_path, read):
+    config = tmp_path / 'x.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/menet108_in1k.py'\nmodel = dict(backbone=dict(frozen_stage=1))\n")
+    with pytest.raises(InputError, match=r'did you mean model.backbone.frozen_stages\?'):
+        read(config, tmp_path)
