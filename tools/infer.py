@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, metavar='DIR', help='draw the results into this folder')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results into this file')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='leave out detections below this score')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='leave out detections below this score (default: 0.3)'
+    )
     parser.add_argument('--device', help='torch device; a GPU if there is one')
     add_trust_argument(parser)
     return parser.parse_args()

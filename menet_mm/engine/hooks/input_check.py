@@ -82,12 +82,12 @@ def _check_pretrained(model: nn.Module) -> None:
 def _check_schedule(runner: Runner) -> None:
     """Warn of a learning rate that is still on its way when the training ends, such as after few pictures."""
     schedulers = runner.param_schedulers or []
-    for scheduler in schedulers if isinstance(schedulers, list) else chain(*schedulers.values()):
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, list) else chain(*schedulers.values())):
         length, unit = (runner.max_epochs, 'epochs') if scheduler.by_epoch else (runner.max_iters, 'iterations')
         if length < scheduler.end < INF and is_main_process():
             runner.logger.warning(
-                f'{type(scheduler).__name__} takes {scheduler.end} {unit}, but the training has {length}: the learning '
-                'rate does not reach what the config says; shorten it by param_scheduler.<number>.end, or train longer'
+                f'{type(scheduler).__name__} takes {scheduler.end} {unit}, but the training has {length}: the learning rate '
+                f'does not reach what the config says; set param_scheduler.{number}.end to less, or train longer'
             )
 
 
