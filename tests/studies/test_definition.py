@@ -113,7 +113,6 @@ def test_weights_that_an_earlier_job_makes_need_not_be_there_yet(write):
     ('option', 'right'), [("'model.bacbone.arch': 1", 'backbone'), ("'train_cfg.max_epoch': 2", 'max_epochs')]
 )
 def test_misspelt_options_are_found_before(write, option, right):
-    pytest.importorskip('menet_mm.utils.keys')
     study = Study.load(write({'options = {': f'options = {{{option}, '}))
     with pytest.raises(InputError, match=right):
         definition.check(study, study.jobs[:1])
