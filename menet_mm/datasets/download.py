@@ -25,7 +25,7 @@ ARCHIVES = {
 
 
 def download(url: str, path: Path, md5: str | None = None) -> None:
-    """Fetch a file unless it is there. It appears complete or not at all; then ``InputError`` is raised.
+    """Fetch a file unless it is there. It appears complete, or ``InputError`` is raised and it does not appear.
 
     With an MD5, an unfinished download stays as ``<path>.partial``, and the next call goes on there. Without one it starts
     again, and several processes may fetch the same file.
