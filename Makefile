@@ -1,6 +1,9 @@
-# The environment is VENV; PYTHON makes it. Both targets make the same one, and only once.
-PYTHON ?= python3
-VENV ?= .venv
+# STACK says whose MM libraries: onedl, or openmmlab for OpenMMLab's own packages (docs/install.md). Each has an environment
+# of its own, VENV, made once by PYTHON: the first that runs here of those that the stack is tested with.
+STACK ?= onedl
+VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
+PYTHONS := $(if $(filter onedl,$(STACK)),python3.12) python3.11 python3
+PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c '' 2>/dev/null && echo $$p && break; done)
 JOBS ?= 2
 BIN := $(VENV)/bin
 SHAPES := work_dirs/ssd_menet228_shapes
@@ -24,4 +27,4 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 setup:
-	@$(PYTHON) tools/setup_env.py $(VENV)
+	@$(or $(PYTHON),python3) tools/setup_env.py $(VENV) --stack $(STACK)

@@ -16,7 +16,7 @@ _HOMES = {
     'MEPlugin': 'models',
     'MergingEvolution': 'models',
     'MobileNetV1': 'models',
-    'SSDHead': 'models',
+    'SSDHead': 'models.ssd_head',
     'ShuffleNetV1': 'models',
     'SqueezeExcitation': 'models',
     'get_inferencer': 'apis.inference',
@@ -25,11 +25,12 @@ _HOMES = {
 __all__ = ['__version__', *_HOMES]
 
 if find_spec('mmengine'):
-    # `_base_ = 'menet_mm::menet/<config>'` looks a module up by its distribution's name. The module's own name is given
-    # here, since an editable install is not found by the distribution's.
+    # `_base_ = 'menet_mm::menet/<config>'` is looked up here.
     from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE['menet_mm'] = 'menet_mm'
+    from .utils.stack import CONFIG_HOME
+
+    MODULE2PACKAGE['menet_mm'] = CONFIG_HOME
 
 
 def __getattr__(name: str) -> object:

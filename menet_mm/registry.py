@@ -5,14 +5,27 @@ import the modules on the first look-up. Nothing else needs to be imported.
 """
 
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+
+class ModelRegistry(Registry):
+    """Imports the SSD head when it is asked for, since it imports mmdet, which classification does not need."""
+
+    def get(self, key: str) -> type | None:
+        if key == 'SSDHead' and find_spec('mmdet'):
+            import_module('menet_mm.models.ssd_head')
+        return super().get(key)
+
+
 _child = partial(Registry, scope='menet_mm')
 
-MODELS = _child('model', parent=root.MODELS, locations=['menet_mm.models', 'menet_mm.deploy.exported'])
+MODELS = ModelRegistry(
+    'model', parent=root.MODELS, scope='menet_mm', locations=['menet_mm.models', 'menet_mm.deploy.exported']
+)
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
 # They are mmdet's, made faster; classification works without it.

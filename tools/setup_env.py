@@ -1,4 +1,4 @@
-"""Make the project's environment: the tested stack in the order in which it must be installed.
+"""Make the project's environment: one of the tested stacks, in the order in which it must be installed.
 
 `make quickstart` and `make test` call this; it needs nothing but Python's standard library. A second run returns at once,
 and a run after an interruption goes on where the first one stopped: compiled files of mmcv are kept in build/, and its
@@ -15,40 +15,76 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
-PYTHONS = ((3, 11), (3, 12))
 NEEDED_GB = 9
 PY_TAG = f'cp{sys.version_info.major}{sys.version_info.minor}'
 
-VERIFY = """
-import torch, cv2, mmcv._ext, mmengine, mmdet, mmpretrain, pycocotools
+
+class Stack(NamedTuple):
+    """What differs between the rows of docs/install.md; the versions stand in ``requirements/<name>.txt``."""
+
+    pythons: tuple[tuple[int, int], ...]
+    mmcv: str
+    extras: str
+    #: The installer that knows the address of published mmcv wheels, and the page of one torch and CUDA there.
+    installer: str
+    page: str
+
+
+STACKS = dict(
+    onedl=Stack(
+        ((3, 12), (3, 11)),
+        'onedl-mmcv',
+        'onedl,tools,export,edge,test',
+        'onedl-mim==0.5.1',
+        '{base}/{device}-torch{major}{minor}0/simple/onedl-mmcv/index.html',
+    ),
+    openmmlab=Stack(
+        ((3, 11),),
+        'mmcv',
+        'openmmlab,tools,runtime,test',
+        'openmim==0.3.9',
+        '{base}/mmcv/dist/{device}/torch{major}.{minor}.0/index.html',
+    ),
+)
+
+OPERATORS = """
+import warnings; warnings.simplefilter('ignore')
+import torch, mmcv._ext
 from mmcv.ops import nms
 boxes = torch.tensor([[0., 0., 10., 10.], [0., 0., 10., 11.], [20., 20., 30., 30.]])
 kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)[1].tolist()
 assert kept == [0, 2], f'mmcv.ops.nms kept {kept}'
 """
+VERIFY = f'{OPERATORS}\nimport cv2, mmengine, mmdet, mmpretrain, pycocotools'
 
 
 def stop(sentence: str) -> None:
     sys.exit(f'error: {sentence}')
 
 
-def pinned(name: str) -> str:
-    """The requirement of the constraints file for one distribution, such as torch==2.11.0."""
-    lines = CONSTRAINTS.read_text().splitlines()
-    return next(line for line in lines if line.startswith(f'{name}=='))
+def say(sentence: str) -> None:
+    print(f'      {sentence}', flush=True)
 
 
 class Environment:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stack: str) -> None:
         self.path = path
+        self.stack = STACKS[stack]
+        self.constraints = ROOT / 'requirements' / f'{stack}.txt'
         self.python = path / 'bin' / 'python'
         self.stamp = path / 'menet_mm-setup.sha256'
         self.env = {**os.environ, 'PATH': f'{path / "bin"}{os.pathsep}{os.environ["PATH"]}'}
+
+    def pinned(self, name: str) -> str:
+        """The requirement of the constraints file for one distribution, such as torch==2.12.0."""
+        lines = self.constraints.read_text().splitlines()
+        return next(line for line in lines if line.startswith(f'{name}=='))
 
     def run(self, *args: str, cwd: Path = ROOT, **env: str) -> None:
         subprocess.run([str(self.python), *args], check=True, cwd=cwd, env={**self.env, **env})
@@ -56,42 +92,80 @@ class Environment:
     def pip(self, *args: str, **kwargs) -> None:
         self.run('-m', 'pip', '--disable-pip-version-check', *args, **kwargs)
 
-    def works(self, code: str) -> bool:
-        return subprocess.run([str(self.python), '-c', code], env=self.env, capture_output=True).returncode == 0
+    def ask(self, *args: str) -> tuple[bool, str]:
+        """Run Python; returns whether it succeeded, and the last line that it printed."""
+        result = subprocess.run([str(self.python), *args], env=self.env, cwd=self.path, capture_output=True, text=True)
+        lines = (result.stdout if result.returncode == 0 else result.stderr).strip().splitlines()
+        return result.returncode == 0, lines[-1] if lines else ''
 
     def create(self) -> None:
         """Make the virtual environment, or check that the one that is there has the wanted Python."""
         if self.python.exists():
             code = f'import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})'
-            if not self.works(code):
+            if not self.ask('-c', code)[0]:
                 stop(f'{self.path} was made with another Python: remove it, or choose another folder with VENV=')
         else:
             subprocess.run([sys.executable, '-m', 'venv', str(self.path)], check=True)
-        self.pip('install', '-q', *(pinned(name) for name in ('pip', 'setuptools', 'wheel', 'packaging', 'ninja')))
+        self.pip('install', '-q', *(self.pinned(name) for name in ('pip', 'setuptools', 'wheel', 'packaging', 'ninja')))
 
     def install_torch(self) -> None:
-        self.pip('install', '-q', '-c', str(CONSTRAINTS), pinned('torch'), pinned('torchvision'))
+        self.pip('install', '-q', '-c', str(self.constraints), self.pinned('torch'), self.pinned('torchvision'))
 
     def install_mmcv(self) -> None:
-        """Install mmcv with its operators compiled against the torch that is installed."""
-        if self.works('import mmcv._ext'):
-            return
-        torch = pinned('torch').replace('==', '-')
-        wheels = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'menet_mm' / f'{PY_TAG}-{torch}'
-        pattern = pinned('onedl-mmcv').replace('-', '_').replace('==', '-') + '-*.whl'
-        if not list(wheels.glob(pattern)):
-            self._build_mmcv(wheels)
-        self.pip('install', '-q', '--no-deps', '--force-reinstall', str(next(wheels.glob(pattern))))
+        """Install mmcv with operators for the torch that is installed: a wheel if there is one, else compiled here."""
+        if self.ask('-c', OPERATORS)[0]:
+            return say('mmcv is there, and its operators work')
+        cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'menet_mm'
+        cache /= f'{PY_TAG}-{self.pinned("torch").replace("==", "-")}'
+        sources = {'MENET_MM_WHEELS': os.environ.get('MENET_MM_WHEELS'), 'the cache of earlier set-ups': str(cache)}
+        for name, folder in sources.items():
+            if folder and self._install_wheel(folder, f'{name} ({folder})'):
+                return None
+        page = self.find_published()
+        if page and self._install_wheel(page, f"{self.stack.mmcv}'s own wheels"):
+            return None
+        say('mmcv is compiled, since no wheel fits')
+        check_compiler()
+        self._build_mmcv(cache)
+        return self.pip('install', '-q', '--no-deps', '--force-reinstall', str(next(cache.glob('*.whl'))))
+
+    def _install_wheel(self, place: str, name: str) -> bool:
+        """Install mmcv from a folder or page of wheels, and try its operators; says what came of it."""
+        options = ('--no-deps', '--force-reinstall', '--only-binary', ':all:', '--no-index', '--no-cache-dir')
+        limits = ('--timeout', '5', '--retries', '0')  # seconds, where the network is slow or absent
+        wanted = self.pinned(self.stack.mmcv)
+        if not self.ask('-m', 'pip', 'install', '-q', *options, *limits, '-f', place, wanted)[0]:
+            say(f'no wheel of {wanted} for this Python in {name}')
+            return False
+        works, reason = self.ask('-c', OPERATORS)
+        if works:
+            say(f'mmcv from {name}: nothing is compiled')
+            return True
+        say(f'the wheel in {name} is left out, since its operators do not work here: {reason}')
+        self.pip('uninstall', '-q', '-y', self.stack.mmcv)
+        return False
+
+    def find_published(self) -> str | None:
+        """Find the page of published wheels for the torch and CUDA at hand, or None. The installer knows the address."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = ('--no-deps', '--timeout', '5', '--retries', '0', '--target', folder)
+            if not self.ask('-m', 'pip', 'install', '-q', *options, self.stack.installer)[0]:
+                return say(f'{self.stack.installer}, which knows where wheels are published, cannot be fetched')
+            code = f'import runpy; print(runpy.run_path({folder!r} + "/mim/utils/default.py")["DEFAULT_MMCV_BASE_URL"])'
+            base = os.environ.get('MMCV_BASE_URL') or self.ask('-c', code)[1]
+        cuda = self.ask('-c', 'import torch; print(torch.version.cuda or "")')[1].replace('.', '')
+        major, minor, *_ = self.ask('-c', 'import torch; print(torch.__version__)')[1].split('.')
+        return self.stack.page.format(base=base, device=f'cu{cuda}' if cuda else 'cpu', major=major, minor=minor)
 
     def _build_mmcv(self, wheels: Path) -> None:
-        build = ROOT / 'build' / f'mmcv-{PY_TAG}'
-        archive = pinned('onedl-mmcv').replace('-', '_').replace('==', '-')
+        build = ROOT / 'build' / f'mmcv-{PY_TAG}-{self.pinned("torch").replace("==", "-")}'
+        archive = self.pinned(self.stack.mmcv).replace('-', '_').replace('==', '-')
         source = build / archive
         if not (source / 'setup.py').exists():
             build.mkdir(parents=True, exist_ok=True)
             # Without isolation, so that the build sees torch; otherwise it leaves the operators out without failing.
             download = ('--no-deps', '--no-build-isolation', '--no-binary', ':all:', '-d', str(build))
-            self.pip('download', '-q', *download, pinned('onedl-mmcv'))
+            self.pip('download', '-q', *download, self.pinned(self.stack.mmcv))
             with tarfile.open(build / f'{archive}.tar.gz') as tar:
                 tar.extractall(build, filter='data')
         finished = build / 'wheels'
@@ -107,26 +181,30 @@ class Environment:
         shutil.rmtree(build)
 
     def install_rest(self) -> None:
-        self.pip('install', '-q', '-c', str(CONSTRAINTS), '-e', f'{ROOT}[onedl,tools,export,edge,test]')
+        self.pip('install', '-q', '-c', str(self.constraints), '-e', f'{ROOT}[{self.stack.extras}]')
         # Both builds of OpenCV arrive and overwrite each other, and the plain one needs libGL, which a server lacks.
-        self.pip('install', '-q', '--no-deps', '--force-reinstall', pinned('opencv-python-headless'))
+        self.pip('install', '-q', '--no-deps', '--force-reinstall', self.pinned('opencv-python-headless'))
 
     def verify(self) -> None:
         self.run('-W', 'ignore', '-c', VERIFY)
 
 
-def check_machine(path: Path) -> None:
-    """Stop with a sentence if something is missing that no later step could bring."""
-    if sys.version_info[:2] not in PYTHONS:
-        wanted = ' or '.join(f'{major}.{minor}' for major, minor in PYTHONS)
-        stop(
-            f'Python {wanted} is needed, but this is {sys.version.split()[0]}: run `make ... PYTHON=python{wanted[:4]}`'
-        )
+def check_compiler() -> None:
+    """Stop with a sentence if mmcv cannot be compiled here."""
     if not shutil.which(os.environ.get('CXX', 'g++')):
         stop('mmcv is compiled here, but there is no C++ compiler: install g++ (Debian, Ubuntu: apt install g++)')
     if not (Path(sysconfig.get_path('include')) / 'Python.h').exists():
         stop(
             'mmcv is compiled here, but Python.h is missing: install python3-dev (Debian, Ubuntu: apt install python3-dev)'
+        )
+
+
+def check_machine(path: Path, stack: Stack) -> None:
+    """Stop with a sentence if something is missing that no later step could bring."""
+    if sys.version_info[:2] not in stack.pythons:
+        wanted = ' or '.join(f'{major}.{minor}' for major, minor in stack.pythons)
+        stop(
+            f'Python {wanted} is needed, but this is {sys.version.split()[0]}: run `make ... PYTHON=python{wanted[:4]}`'
         )
     if not (path / 'bin' / 'python').exists():
         free = shutil.disk_usage(ROOT).free / 1e9
@@ -139,16 +217,19 @@ def check_machine(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('venv', type=Path, help='folder of the virtual environment')
-    environment = Environment(parser.parse_args().venv.absolute())
+    parser.add_argument('--stack', choices=STACKS, default='onedl', help="whose MM libraries: OneDL's or OpenMMLab's")
+    args = parser.parse_args()
+    environment = Environment(args.venv.absolute(), args.stack)
 
-    recipe = hashlib.sha256(b''.join(f.read_bytes() for f in (CONSTRAINTS, ROOT / 'setup.cfg', Path(__file__))))
+    sources = (environment.constraints, ROOT / 'setup.cfg', Path(__file__))
+    recipe = hashlib.sha256(b''.join(f.read_bytes() for f in sources))
     if environment.stamp.exists() and environment.stamp.read_text() == recipe.hexdigest():
         return
-    check_machine(environment.path)
+    check_machine(environment.path, environment.stack)
     steps = (
         ('virtual environment', 'seconds', environment.create),
         ('torch and torchvision', '1 to 10 minutes, 3 GB to download', environment.install_torch),
-        ('mmcv with compiled operators', '5 to 15 minutes on 2 cores the first time', environment.install_mmcv),
+        ('mmcv with its operators', 'seconds with a wheel, else 5 to 15 minutes on 2 cores', environment.install_mmcv),
         ('MMEngine, MMDetection, MMPretrain and the rest', '1 to 3 minutes', environment.install_rest),
         ('check that operators work', 'seconds', environment.verify),
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from menet_mm.errors import InputError
 from menet_mm.utils.config import read_config
+from menet_mm.utils.stack import hide_transformers
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -36,6 +37,7 @@ def run(main: Callable[[], None]) -> None:
     for category in (DeprecationWarning, FutureWarning):
         warnings.filterwarnings('ignore', category=category)
     warnings.filterwarnings('ignore', message='|'.join(USELESS))
+    hide_transformers()
     try:
         main()
     except InputError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stdout
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from menet_mm.errors import InputError
+from menet_mm.utils.stack import check_stack, import_library
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -38,15 +38,17 @@ def read_config(name: str | Path, options: dict | None = None) -> Config:
     """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
 
     Raises:
-        InputError: if there is no such config, or a key is misspelt in it or in the options.
+        InputError: if there is no such config, a key is misspelt in it or in the options, or the libraries that are
+            installed do not work together.
     """
     path = find_config(name)
+    check_stack()
     from mmengine.config import Config
 
     cfg = Config.fromfile(path)
     if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
         with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
-            import_module(f'{cfg.default_scope}.datasets')
+            import_library(f'{cfg.default_scope}.datasets')
     from menet_mm.utils.keys import check_keys
 
     check_keys(cfg, options)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from menet_mm.models.memory_format import give_channels_last
 from menet_mm.registry import HOOKS
+from menet_mm.utils.stack import get_is_compiling
 
-# torch has a public function for it since 2.3.
-_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
+_is_compiling = get_is_compiling()
 
 
 @HOOKS.register_module()
