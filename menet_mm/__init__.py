@@ -9,19 +9,9 @@ from importlib.util import find_spec
 
 __version__ = '0.1.0'
 
-_HOMES = {
-    'InputError': 'errors',
-    'MENet': 'models',
-    'MEModule': 'models',
-    'MEPlugin': 'models',
-    'MergingEvolution': 'models',
-    'MobileNetV1': 'models',
-    'SSDHead': 'models',
-    'ShuffleNetV1': 'models',
-    'SqueezeExcitation': 'models',
-    'get_inferencer': 'apis.inference',
-}
-
+_BACKBONES = ('MENet', 'MobileNetV1', 'ShuffleNetV1')
+_LAYERS = ('MEModule', 'MEPlugin', 'MergingEvolution', 'SSDHead', 'SqueezeExcitation')
+_HOMES = {'InputError': 'errors', 'get_inferencer': 'apis.inference'} | dict.fromkeys(_BACKBONES + _LAYERS, 'models')
 __all__ = ['__version__', *_HOMES]
 
 if find_spec('mmengine'):

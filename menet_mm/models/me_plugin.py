@@ -1,7 +1,5 @@
 """The merging and evolution operations as an mmcv plugin layer, for backbones that take ``plugins=``."""
 
-from __future__ import annotations
-
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -14,12 +12,7 @@ from .me_module import ConfigDict, MergingEvolution
 class MEPlugin(BaseModule):
     """Gate a feature map with its own merged and evolved channels, as the ME module gates its bottleneck.
 
-    In mmdet's ResNet (Bottleneck depths, 50 and up)::
-
-        backbone=dict(
-            type='mmdet.ResNet', depth=50,
-            plugins=[dict(cfg=dict(type='menet_mm.MEPlugin', side_channels=12), position='after_conv2')])
-
+    For mmdet's ResNet of depth 50 and up: ``plugins=[dict(cfg=dict(type='menet_mm.MEPlugin'), position='after_conv2')]``.
     ``in_channels`` is C, which the backbone fills in; ``side_channels`` is k. Errors are those of :class:`MergingEvolution`.
     """
 

@@ -4,8 +4,6 @@ Paper: "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobi
 https://arxiv.org/abs/1707.01083, table 1.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from menet_mm.registry import MODELS
