@@ -1,7 +1,5 @@
 """From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, processes, errors."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,11 +32,7 @@ def check_data(cfg: Config, *splits: str) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner, and start the processes of a distributed run.
-
-    Raises:
-        InputError: if a launcher other than torchrun is used without a GPU.
-    """
+    """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun."""
     _start_processes(cfg)
     best = _name_best(cfg)
     runner = Runner.from_cfg(cfg)

@@ -1,18 +1,13 @@
 """What ``tools/test.py`` changes in a config: drawing and test-time augmentation."""
 
-from __future__ import annotations
-
 from mmengine.config import Config, ConfigDict
 
 
 def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, interval: int) -> None:
     """Switch on the library's visualization hook; the two libraries name its options differently."""
     hook = cfg.default_hooks.visualization
-    hook.update(show=show, wait_time=wait_time, interval=interval)
-    if cfg.default_scope == 'mmdet':
-        hook.update(draw=True, test_out_dir=folder)
-    else:
-        hook.update(enable=True, out_dir=folder)
+    on, out = ('draw', 'test_out_dir') if cfg.default_scope == 'mmdet' else ('enable', 'out_dir')
+    hook.update({'show': show, 'wait_time': wait_time, 'interval': interval, on: True, out: folder})
 
 
 def use_tta(cfg: Config) -> None:

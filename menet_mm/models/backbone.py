@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from menet_mm.errors import InputError
 
-from .me_module import ConfigDict
+from .me_module import ConfiguredModule
 
 
-class StagedBackbone(BaseModule):
+class StagedBackbone(ConfiguredModule):
     """A stem of stride 4 and stages of strides 8, 16, 32; subclasses make ``self.stem`` and call :meth:`_make_stages`.
 
     Args:
@@ -26,7 +25,7 @@ class StagedBackbone(BaseModule):
         with_cp: recompute units in the backward pass, which trades time for memory.
         init_cfg: None is the MENet authors' initialization: Kaiming normal, norm layers 1 and 0.
             ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
-        conv_cfg, norm_cfg, act_cfg: see :mod:`menet_mm.models.me_module`.
+        layer_cfg: ``conv_cfg``, ``norm_cfg`` and ``act_cfg``, see :class:`~menet_mm.models.me_module.ConfiguredModule`.
 
     Raises InputError if ``arch`` is unknown or impossible, or a stage index is out of range.
     """
@@ -45,14 +44,13 @@ class StagedBackbone(BaseModule):
         out_indices: Sequence[int] = (2,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
         with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        **layer_cfg: dict | None,
     ) -> None:
         kaiming = dict(type='Kaiming', layer='Conv2d', mode=self.INIT_MODE, nonlinearity='relu', distribution='normal')
-        super().__init__(init_cfg or [kaiming, dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0)])
+        norms = dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0)
+        super().__init__(init_cfg=init_cfg or [kaiming, norms], **layer_cfg)
         self.arch = self._resolve(arch)
         stages = len(self.arch['depths'])
         if not out_indices or any(i not in range(stages) for i in out_indices):
@@ -61,8 +59,6 @@ class StagedBackbone(BaseModule):
             raise InputError(f'frozen_stages must lie in -1..{stages}, but got {frozen_stages}')
         self.in_channels, self.out_indices = in_channels, tuple(out_indices)
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
-        self.layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
     @classmethod
     def _resolve(cls, arch: str | float | dict) -> dict:

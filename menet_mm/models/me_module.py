@@ -6,9 +6,6 @@ https://arxiv.org/abs/1803.09127, section III. Authors' code: https://github.com
 Shape letters used in this package: N batch; C_in and C_out channels that enter and leave a unit; b = C_out / 4 the width of its
 bottleneck; g groups of its two grouped 1x1 convolutions; k width of the side path (narrow: 8, 12 or 24); s stride, 1 or 2;
 H, W height and width on entry; H' = ceil(H / s), W' = ceil(W / s).
-
-Most modules of this package take mmengine's ``init_cfg``, and mmcv's layer configs ``conv_cfg``, ``norm_cfg`` and ``act_cfg``, of
-which None is torch's Conv2d, BatchNorm2d and ReLU.
 """
 
 import torch
@@ -20,9 +17,25 @@ from torch.utils.checkpoint import checkpoint
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
-ConfigDict = dict
 #: The paper's side path; a side_cfg of None means none.
 ME_PATH = dict(type='menet_mm.MergingEvolution')
+
+
+class ConfiguredModule(BaseModule):
+    """A module that takes mmcv's layer configs, of which None is torch's Conv2d, BatchNorm2d and ReLU, and mmengine's
+    ``init_cfg``; ``layer_cfg`` has those of layers.
+    """
+
+    def __init__(
+        self,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
+        self.layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -39,7 +52,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 
 @MODELS.register_module()
-class MergingEvolution(BaseModule):
+class MergingEvolution(ConfiguredModule):
     """The two operations of the paper: merge all channels into a narrow map, evolve it back into a gate.
 
     Merging (section III-A) is a 1x1 convolution b -> k over *all* channels, so that every group contributes. Evolution
@@ -58,21 +71,17 @@ class MergingEvolution(BaseModule):
         stride: int = 1,
         conv: bool = True,
         fusion: str = 'multiply',
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        **configs: dict | None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(**configs)
         _check_widths(channels, side_channels)
         if fusion not in ('multiply', 'add'):
             raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
         self.fusion = fusion
         k, gate = side_channels, dict(type='Sigmoid') if fusion == 'multiply' else None
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'), act_cfg=act_cfg or dict(type='ReLU'))
-        self.merge = ConvModule(channels, k, 1, stride=1 if conv else stride, **layer_cfg)
-        self.conv = ConvModule(k, k, 3, stride, padding=1, **layer_cfg) if conv else nn.Identity()
-        self.evolve = ConvModule(k, channels, 1, **{**layer_cfg, 'act_cfg': gate})
+        self.merge = ConvModule(channels, k, 1, stride=1 if conv else stride, **self.layer_cfg)
+        self.conv = ConvModule(k, k, 3, stride, padding=1, **self.layer_cfg) if conv else nn.Identity()
+        self.evolve = ConvModule(k, channels, 1, **{**self.layer_cfg, 'act_cfg': gate})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1), or any values with ``fusion='add'``."""
@@ -84,28 +93,20 @@ class MergingEvolution(BaseModule):
 
 
 @MODELS.register_module()
-class SqueezeExcitation(BaseModule):
+class SqueezeExcitation(ConfiguredModule):
     """Squeeze-and-excitation (https://arxiv.org/abs/1709.01507) in place of the ME path, for ablations.
 
     It has one gate per channel instead of one per pixel and channel, and as many weights as :class:`MergingEvolution` with the
     same b and k: 2 b k + 9 k^2. The gate needs no ``stride``, and as in its paper there is no norm layer.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        side_channels: int,
-        stride: int = 1,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, channels: int, side_channels: int, stride: int = 1, **configs: dict | None) -> None:
+        super().__init__(**configs)
         _check_widths(channels, side_channels)
         hidden = round(side_channels + 4.5 * side_channels**2 / channels)
-        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=act_cfg or dict(type='ReLU'))
-        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg, act_cfg=dict(type='Sigmoid'))
+        layer_cfg = dict(self.layer_cfg, norm_cfg=None)
+        self.squeeze = ConvModule(channels, hidden, 1, **layer_cfg)
+        self.excite = ConvModule(hidden, channels, 1, **{**layer_cfg, 'act_cfg': dict(type='Sigmoid')})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
@@ -122,7 +123,7 @@ def _check_widths(channels: int, side_channels: int | None) -> None:
 
 
 @MODELS.register_module()
-class MEModule(BaseModule):
+class MEModule(ConfiguredModule):
     """The paper's unit (figure 3): a ShuffleNet bottleneck whose depthwise features are gated by the side path.
 
     With ``stride=1`` the input is added to the result. With ``stride=2`` the averaged input is concatenated behind it, so
@@ -148,14 +149,11 @@ class MEModule(BaseModule):
         groups: int,
         stride: int = 1,
         group_compress: bool = True,
-        side_cfg: ConfigDict | None = ME_PATH,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
+        side_cfg: dict | None = ME_PATH,
         with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        **configs: dict | None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(**configs)
         if stride not in (1, 2):
             raise InputError(f'stride must be 1 or 2, but got {stride}')
         if stride == 1 and in_channels != out_channels:
@@ -168,15 +166,14 @@ class MEModule(BaseModule):
         if branch % groups or (group_compress and in_channels % groups):
             raise InputError(f'{in_channels} -> {branch} channels cannot be split into {groups} groups')
         self.groups, self.with_cp = groups, with_cp
-        layer_cfg, act_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN')), act_cfg or dict(type='ReLU')
-        first_groups = groups if group_compress else 1
-        self.compress = ConvModule(in_channels, b, 1, groups=first_groups, act_cfg=act_cfg, **layer_cfg)
-        self.depthwise = ConvModule(b, b, 3, stride, padding=1, groups=b, act_cfg=None, **layer_cfg)
+        act_cfg, linear = self.layer_cfg['act_cfg'], dict(self.layer_cfg, act_cfg=None)
+        self.compress = ConvModule(in_channels, b, 1, groups=groups if group_compress else 1, **self.layer_cfg)
+        self.depthwise = ConvModule(b, b, 3, stride, padding=1, groups=b, **linear)
         self.side = None
         if side_cfg is not None:
             given = {**ME_PATH, 'side_channels': side_channels, **side_cfg}
-            self.side = MODELS.build(dict(given, channels=b, stride=stride, act_cfg=act_cfg, **layer_cfg))
-        self.expand = ConvModule(b, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
+            self.side = MODELS.build(dict(given, channels=b, stride=stride, **self.layer_cfg))
+        self.expand = ConvModule(b, branch, 1, groups=groups, **linear)
         # torch's default counts the padding, and so do the authors.
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
         # In place, as in mmcv's ConvModule: nothing else needs its input.

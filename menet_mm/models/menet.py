@@ -13,7 +13,7 @@ from torch import nn
 from menet_mm.registry import MODELS
 
 from .backbone import StagedBackbone
-from .me_module import ME_PATH, ConfigDict, MEModule
+from .me_module import ME_PATH, MEModule
 
 
 def _variant(channels: int, stem_channels: int, side_channels: int, groups: int) -> dict:
@@ -43,7 +43,7 @@ class MENet(StagedBackbone):
     }
 
     def __init__(
-        self, arch: str | dict = '228-12x1-g3', *args: Any, side_cfg: ConfigDict | None = ME_PATH, **kwargs: Any
+        self, arch: str | dict = '228-12x1-g3', *args: Any, side_cfg: dict | None = ME_PATH, **kwargs: Any
     ) -> None:
         super().__init__(arch, *args, **kwargs)
         width, side_channels, groups = (self.arch.get(key) for key in ('stem_channels', 'side_channels', 'groups'))

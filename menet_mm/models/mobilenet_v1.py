@@ -39,10 +39,9 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
 class MobileNetV1(StagedBackbone):
     """MobileNet v1 backbone.
 
-    The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width.
-
-    ``arch`` is the width multiplier, also as a number, or a dict with the keys ``channels``, ``stem_channels`` and
-    ``depths``. The arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
+    The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width. ``arch``
+    is the width multiplier, also as a number, or a dict with the keys ``channels``, ``stem_channels`` and ``depths``. The
+    arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
     ARCHS = {'1.0': _variant(1.0), '0.5': _variant(0.5), '0.25': _variant(0.25)}
