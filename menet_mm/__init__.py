@@ -1,7 +1,7 @@
 """MENet (Merging-and-Evolution Networks) as a plugin for MMPretrain and MMDetection.
 
-Importing this package is light: torch and the MM libraries are imported when a name that needs them is first used. Only
-mmengine's config module, without torch, is imported where mmengine is installed.
+Importing this package is light: torch and the MM libraries, but for mmengine's config module, are imported when a name that
+needs them is first used.
 """
 
 from importlib import import_module

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from menet_mm.errors import InputError
 from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
-from menet_mm.models.backbone import StagedBackbone
 from menet_mm.utils.files import atomic_path
 
 from .load import compare, get_state
@@ -28,9 +27,8 @@ _LAYERS = (
     ('side.evolve', 's_evolve', 's_bn_evolve', 's_evolve_conv', 's_evolve_bn'),
 )
 _MOBILENET = {'dw_conv': 'depthwise_conv', 'pw_conv': 'pointwise_conv'}
-_OURS = {
-    name: f'{ours}.{"bn" if "bn" in name else "conv"}' for ours, *theirs in _LAYERS for name in theirs
-} | _MOBILENET
+_OURS = {name: f'{ours}.{"bn" if "bn" in name else "conv"}' for ours, *theirs in _LAYERS for name in theirs}
+_OURS |= _MOBILENET
 
 
 def convert(checkpoint: dict) -> tuple[dict[str, Tensor], str, str, str]:
@@ -67,7 +65,7 @@ def _rename(key: str) -> str:
 
 
 @cache
-def _classifier(backbone: type[StagedBackbone], arch: str, classes: int) -> nn.Module:
+def _classifier(backbone: type[MENet | MobileNetV1], arch: str, classes: int) -> nn.Module:
     with torch.device('meta'):
         head = nn.ModuleDict(dict(fc=nn.Linear(backbone.ARCHS[arch]['channels'][-1], classes)))
         return nn.ModuleDict(dict(backbone=backbone(arch), head=head))

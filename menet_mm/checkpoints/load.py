@@ -28,11 +28,12 @@ _reading = threading.RLock()
 
 
 def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | torch.device = 'cpu') -> dict:
-    """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive or, kept in torch's cache, from http(s).
+    """Read a ``.safetensors`` file or one of ``torch.save``, also inside a zip archive.
 
-    With ``trust`` a file may hold any object, and so run its own code. A safetensors file gives ``dict(meta=..., state_dict=...)``.
-    Beside a ``state_dict``, ``meta`` is a dict, and so is its ``dataset_meta`` if it has one. Raises InputError if there is no
-    such file, it is damaged, or it holds more than tensors and plain values.
+    One from an http(s) address is kept in torch's cache of checkpoints. With ``trust`` a file may hold any object, and so run
+    its own code. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict, and
+    so is its ``dataset_meta`` if it has one. Raises InputError if there is no such file, it is damaged, or it holds more than
+    tensors and plain values.
     """
     if str(path).startswith(('http://', 'https://')):
         cached = fetch(str(path), Path(torch.hub.get_dir()) / 'checkpoints')
@@ -113,10 +114,7 @@ def fetch(url: str, folder: str | Path) -> Path:
 
 
 def use_tensors_only(trust: bool = False) -> None:
-    """Make every loader of this process read checkpoints as :func:`read_checkpoint` does.
-
-    mmengine by itself unpickles any object if reading tensors alone fails.
-    """
+    """Make all loaders of this process read as :func:`read_checkpoint` does; mmengine's own fall back to unpickling any object."""
 
     def load_from_file(filename: str, map_location: str | torch.device | None = None) -> dict:
         return read_checkpoint(filename, trust, map_location or 'cpu')
@@ -172,9 +170,10 @@ def compare(model: nn.Module, checkpoint: dict) -> Difference:
     """Compare what :func:`read_checkpoint` returns with a model, which may be wrapped for distributed training."""
     own = {key: tuple(value.shape) for key, value in getattr(model, 'module', model).state_dict().items()}
     given = {key: tuple(getattr(value, 'shape', ())) for key, value in get_state(checkpoint).items()}
-    missing, unexpected = ([key for key in a if key not in b] for a, b in ((own, given), (given, own)))
-    both = [key for key in own if key in given and own[key] != given[key]]
-    return Difference(missing, unexpected, [f'{key} is {given[key]} instead of {own[key]}' for key in both])
+    missing = [key for key in own if key not in given]
+    unexpected = [key for key in given if key not in own]
+    differing = [key for key in own if key in given and own[key] != given[key]]
+    return Difference(missing, unexpected, [f'{key} is {given[key]} instead of {own[key]}' for key in differing])
 
 
 def check_fit(model: nn.Module, checkpoint: dict) -> None:

@@ -21,13 +21,13 @@ class ForbiddenContent(pickle.UnpicklingError):
 
 
 def _getattr(owner: object, name: str) -> None:
-    # mmengine's pickles name methods of HistoryBuffer in this way. They are dropped, since every process has them.
+    """mmengine's pickles name methods of HistoryBuffer in this way. They are dropped, since every process has them."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise ForbiddenContent(f'builtins.getattr of {name}')
 
 
 def _dtype(code: str, *_: object) -> np.dtype:
-    # Numbers alone: an array of objects would take bytes of the file for addresses.
+    """Numbers alone: an array of objects would take bytes of the file for addresses."""
     if not re.fullmatch(r'[biufc]\d{1,2}', code):
         raise ForbiddenContent(f'numpy.dtype of {code}')
     return np.dtype(code, copy=True)

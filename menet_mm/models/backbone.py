@@ -30,12 +30,8 @@ class StagedBackbone(ConfiguredModule):
     Raises InputError if ``arch`` is unknown or impossible, or a stage index is out of range.
     """
 
-    #: Published variants by name.
-    ARCHS: dict[str, dict] = {}
-    #: Mode of the Kaiming initialization.
-    INIT_MODE = 'fan_out'
-
-    stem: nn.Sequential
+    ARCHS: dict[str, dict] = {}  #: published variants by name
+    INIT_MODE = 'fan_out'  #: of the Kaiming initialization
 
     def __init__(
         self,
@@ -51,29 +47,23 @@ class StagedBackbone(ConfiguredModule):
         kaiming = dict(type='Kaiming', layer='Conv2d', mode=self.INIT_MODE, nonlinearity='relu', distribution='normal')
         norms = dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0)
         super().__init__(init_cfg=init_cfg or [kaiming, norms], **layer_cfg)
-        self.arch = self._resolve(arch)
-        stages = len(self.arch['depths'])
+        if not isinstance(arch, dict):
+            # MobileNet's 0.5 is a number when it comes from --cfg-options.
+            if str(arch) not in self.ARCHS:
+                raise InputError(f"unknown arch '{arch}': choose one of {', '.join(self.ARCHS)}, or give a dict")
+            arch = self.ARCHS[str(arch)]
+        keys = next(iter(self.ARCHS.values())).keys()
+        if arch.keys() != keys:
+            raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
+        stages = len(arch['depths'])
+        if stages == 0 or len(arch['channels']) != stages or min(arch['depths']) < 1:
+            raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
         if not out_indices or any(i not in range(stages) for i in out_indices):
             raise InputError(f'out_indices must name stages in 0..{stages - 1}, but got {tuple(out_indices)}')
         if frozen_stages not in range(-1, stages + 1):
             raise InputError(f'frozen_stages must lie in -1..{stages}, but got {frozen_stages}')
-        self.in_channels, self.out_indices = in_channels, tuple(out_indices)
+        self.arch, self.in_channels, self.out_indices = arch, in_channels, tuple(out_indices)
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-
-    @classmethod
-    def _resolve(cls, arch: str | float | dict) -> dict:
-        """Look a variant up, or check the dict of a custom network."""
-        if not isinstance(arch, dict):
-            arch = str(arch)  # MobileNet's 0.5 is a number when it comes from --cfg-options
-            if arch not in cls.ARCHS:
-                raise InputError(f"unknown arch '{arch}': choose one of {', '.join(cls.ARCHS)}, or give a dict")
-            return cls.ARCHS[arch]
-        keys = next(iter(cls.ARCHS.values()))
-        if arch.keys() != keys.keys():
-            raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
-        if not arch['depths'] or len(arch['channels']) != len(arch['depths']) or min(arch['depths']) < 1:
-            raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
-        return arch
 
     def _make_stages(self, width: int, unit: Callable[..., nn.Module]) -> None:
         """Make ``self.stages`` behind a stem of ``width`` channels; the first ``unit`` of each halves the maps."""

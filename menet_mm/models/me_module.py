@@ -22,9 +22,7 @@ ME_PATH = dict(type='menet_mm.MergingEvolution')
 
 
 class ConfiguredModule(BaseModule):
-    """A module that takes mmcv's layer configs, of which None is torch's Conv2d, BatchNorm2d and ReLU, and mmengine's
-    ``init_cfg``; ``layer_cfg`` has those of layers.
-    """
+    """A module that keeps mmcv's layer configs as ``layer_cfg``; those of None are torch's Conv2d, BatchNorm2d and ReLU."""
 
     def __init__(
         self,
@@ -57,10 +55,10 @@ class MergingEvolution(ConfiguredModule):
 
     Merging (section III-A) is a 1x1 convolution b -> k over *all* channels, so that every group contributes. Evolution
     (section III-B) is a 3x3 convolution k -> k, which adds spatial context, and a 1x1 convolution k -> b with a sigmoid:
-    one gate per pixel and channel, in features that are downsampled meanwhile if ``stride`` is 2.
+    one gate per pixel and channel. ``stride`` is s, so that the gate fits features that are downsampled meanwhile.
 
-    ``channels`` and ``side_channels`` are b and k. For ablations, ``conv=False`` leaves the 3x3 convolution out (the merging one
-    then has the stride), and ``fusion='add'`` adds a map without sigmoid to the features instead of multiplying by a gate.
+    ``channels`` and ``side_channels`` are b and k. For ablations, ``conv=False`` leaves the 3x3 convolution out (the merging
+    one then has the stride), and ``fusion='add'`` adds a map without sigmoid to the features, instead of ``'multiply'``.
     Raises InputError if a width is not positive or ``fusion`` is unknown.
     """
 
@@ -127,7 +125,8 @@ class MEModule(ConfiguredModule):
     """The paper's unit (figure 3): a ShuffleNet bottleneck whose depthwise features are gated by the side path.
 
     With ``stride=1`` the input is added to the result. With ``stride=2`` the averaged input is concatenated behind it, so
-    the residual branch has C_out - C_in channels.
+    the residual branch has C_out - C_in channels. The depthwise and the expanding convolution have no activation (as in the
+    authors' code). Raises InputError if the widths cannot be split into ``groups`` or do not fit ``stride``.
 
     Args:
         side_channels, groups: k (None if there is no side path) and g.
@@ -135,10 +134,7 @@ class MEModule(ConfiguredModule):
         side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``, or
             ``dict(type=...)`` for another registered module in its place, such as ``'menet_mm.SqueezeExcitation'``.
             None leaves it out, which is ShuffleNet's unit.
-        act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
         with_cp: recompute the unit in the backward pass, which trades time for memory.
-
-    Raises InputError if the widths cannot be split into ``groups`` or do not fit ``stride``.
     """
 
     def __init__(

@@ -51,11 +51,10 @@ class MENet(StagedBackbone):
             ConvModule(self.in_channels, width, 3, stride=2, padding=1, **self.layer_cfg),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        layer_cfg = dict(self.layer_cfg, with_cp=self.with_cp)
 
         def unit(*widths: int, stride: int = 1) -> MEModule:
             # The stem is too narrow to be split (ShuffleNet, section 3.2), so the first unit compresses densely.
             first = stride == 2 and not self.stages
-            return MEModule(*widths, side_channels, groups, stride, not first, side_cfg, **layer_cfg)
+            return MEModule(*widths, side_channels, groups, stride, not first, side_cfg, self.with_cp, **self.layer_cfg)
 
         self._make_stages(width, unit)

@@ -1,7 +1,6 @@
-"""MobileNet v1.
+"""MobileNet v1 ("MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017).
 
-Paper: "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
-https://arxiv.org/abs/1704.04861, table 1.
+Paper: https://arxiv.org/abs/1704.04861, table 1.
 """
 
 from functools import partial

@@ -55,22 +55,20 @@ def optimize_for_cpu(
     classes change, and none without MKL, where nothing was measured. Results differ by the order of summation. Raises
     InputError if ``channels_last`` is asked of a model without ``backbone``.
     """
-    undo, changed = ExitStack(), []
+    undo = ExitStack()
     if channels_last:
         if not hasattr(model, 'backbone'):
-            kind = type(model).__name__
             raise InputError(
-                f'channels_last needs a model with a backbone, which {kind} lacks: set channels_last=False'
+                f'channels_last needs a model with a backbone, which {type(model).__name__} lacks: set channels_last=False'
             )
         # Layers keep the format of their input, so the weights stay as they are.
         for handle in (model.backbone.register_forward_pre_hook(_channels_last), *guard_operators(model)):
             undo.callback(handle.remove)
     if torch.backends.mkl.is_available():
-        changed += [(module, MatmulConv2d) for module in model.modules() if products and _is_pointwise(module)]
-        changed += [(module, DepthwiseAvgPool2d) for module in model.modules() if averages and _is_average(module)]
-    for module, faster in changed:
-        undo.callback(setattr, module, '__class__', type(module))
-        module.__class__ = faster
+        for module in model.modules():
+            if (products and _is_pointwise(module)) or (averages and _is_average(module)):
+                undo.callback(setattr, module, '__class__', type(module))
+                module.__class__ = MatmulConv2d if isinstance(module, nn.Conv2d) else DepthwiseAvgPool2d
     return undo.close
 
 

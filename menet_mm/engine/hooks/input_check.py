@@ -56,8 +56,7 @@ def _check_pretrained(model: nn.Module) -> None:
             if init_cfg.get('type') not in ('Pretrained', PretrainedInit):
                 continue
             path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
-            if prefix and not prefix.endswith('.'):
-                prefix += '.'  # as mmengine does
+            prefix += '.' if prefix and not prefix.endswith('.') else ''  # as mmengine does
             checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
             state = checkpoint.get('state_dict', checkpoint)
             part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
