@@ -26,13 +26,10 @@ FONTS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '
 def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
     """Collect pictures of files, folders (searched to the bottom) and globs.
 
-    Returns:
-        Where each picture's drawing goes inside ``--out``, by the picture's path; the number of other files in folders.
-
-    Raises:
-        InputError: if a pattern matches nothing, or there are no pictures.
+    Returns where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files in
+    folders. Raises ``InputError`` if a pattern matches nothing, or there are no pictures.
     """
-    targets: dict[Path, Path] = {}
+    found: dict[Path, Path] = {}  # the folder that was searched, by picture
     others = 0
     for pattern in patterns:
         matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
@@ -42,18 +39,16 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
             files = sorted(path for path in match.rglob('*') if path.is_file())
             pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
             others += len(files) - len(pictures)
-            targets |= {path: path.relative_to(match) for path in pictures}
-            if not match.is_dir():
-                targets[match] = Path(match.name)
-    if not targets:
+            found |= dict.fromkeys(pictures, match) if match.is_dir() else {match: match.parent}
+    if not found:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    taken: dict[Path, Path] = {}
-    for path, target in targets.items():
-        name = target.with_suffix('.jpg')
-        while name in taken:  # two pictures of one name in two folders both stay
-            name = name.with_name(f'{name.stem}_.jpg')
-        taken[name] = path
-    return {path: name for name, path in taken.items()}, others
+    targets: dict[Path, Path] = {}
+    for path, folder in found.items():
+        target = path.relative_to(folder).with_suffix('.jpg')
+        while target in targets:  # two pictures of one name in two folders both stay
+            target = target.with_name(f'{target.stem}_.jpg')
+        targets[target] = path
+    return {path: target for target, path in targets.items()}, others
 
 
 def find_defect(path: str) -> str | None:
@@ -66,9 +61,8 @@ def find_defect(path: str) -> str | None:
             image.draft('RGB', (image.width // 8, image.height // 8))
             image.load()
     except Exception as error:  # a decoder may raise anything on a damaged file
-        if isinstance(error, UnidentifiedImageError) and cv2.haveImageReader(path):
-            return None
-        return str(error).replace(f" '{path}'", '') or type(error).__name__
+        if not isinstance(error, UnidentifiedImageError) or not cv2.haveImageReader(path):
+            return str(error).replace(f" '{path}'", '') or type(error).__name__
     return None
 
 
@@ -98,39 +92,35 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
 
     If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the system's by default.
     """
-    drawing = image.copy()
+    # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
+    drawing = Image.fromarray(image)
+    canvas = ImageDraw.Draw(drawing)
     # Readable on a thumbnail and on a large photograph.
     scale = max(0.4, min(image.shape[:2]) / 900)
     for found in reversed(result.get('detections', [])):
         # Neighbouring numbers are far apart on the hue circle.
-        hue = np.uint8([[[found['label'] * 67 % 180, 200, 200]]])
-        colour = tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
-        x1, y1, x2, y2 = (round(value) for value in found['box'])
-        cv2.rectangle(drawing, (x1, y1), (x2, y2), colour, 2 * max(1, round(2 * scale)))
-        _write(drawing, _label(found, round(34 * scale), fonts), (x1, y1), colour)
+        colour = f'hsv({found["label"] * 134 % 360}, 78%, 78%)'
+        box = [round(value) for value in found['box']]
+        canvas.rectangle(box, outline=colour, width=2 * max(1, round(2 * scale)))
+        _write_label(canvas, found, box[:2], round(34 * scale), colour, fonts)
     for found in result.get('classes', [])[:1]:
-        _write(drawing, _label(found, round(34 * scale), fonts), (0, 0), (40, 40, 40))
-    return drawing
+        _write_label(canvas, found, (0, 0), round(34 * scale), 'rgb(40, 40, 40)', fonts)
+    return np.array(drawing)
 
 
-def _label(found: dict, size: int, fonts: Sequence[Path] | None) -> np.ndarray:
-    """Class and score as white letters on black, (h, w, 1) in 0..1."""
+def _write_label(
+    canvas: ImageDraw.ImageDraw, found: dict, corner: Sequence[int], size: int, colour: str, fonts: Sequence[Path] | None
+) -> None:
+    """Write class and score on a coloured ground, above a corner if there is room and inside the picture in any case."""
     texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
     text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
     left, top, right, bottom = font.getbbox(text)
     edge = max(1, size // 6)
-    label = Image.new('L', (round(right - left) + 2 * edge, round(bottom - top) + 2 * edge))
-    ImageDraw.Draw(label).text((edge - left, edge - top), text, 255, font)
-    return np.asarray(label, np.float32)[..., None] / 255
-
-
-def _write(image: np.ndarray, label: np.ndarray, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write a label on a coloured ground, above a corner if there is room and inside the picture in any case."""
-    label = label[: image.shape[0], : image.shape[1]]
-    height, width = label.shape[:2]
-    x = max(0, min(corner[0], image.shape[1] - width))
-    y = max(0, min(corner[1], image.shape[0]) - height)
-    image[y : y + height, x : x + width] = colour + (255 - np.float32(colour)) * label
+    width, height = round(right - left) + 2 * edge, round(bottom - top) + 2 * edge
+    x = max(0, min(corner[0], canvas.im.size[0] - width))
+    y = max(0, min(corner[1], canvas.im.size[1]) - height)
+    canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+    canvas.text((x + edge - left, y + edge - top), text, 'white', font)
 
 
 def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
