@@ -10,8 +10,8 @@ import json
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,8 +33,7 @@ BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """One object: its class, its outline in pixels, and the visible part of its bounding box."""
 
     name: str
@@ -60,7 +59,6 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
         return out
     if out.exists() and any(out.iterdir()) and not stamp.is_file():
         raise InputError(f'{out} holds something else: choose an empty folder with --out')
-
     try:
         with atomic_path(out) as folder:
             for split, count in (('trainval', train), ('test', test)):
@@ -74,45 +72,47 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     voc, held_out = root / 'VOC2007', split == 'test'
-    ids, images, annotations = [f'{split}_{i:05d}' for i in range(count)], [], []
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
+    coco = dict(images=[], annotations=[], categories=categories)
+    ids = [f'{split}_{i:05d}' for i in range(count)]
     for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
         picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
-        image = dict(id=i, file_name=f'{image_id}.jpg', width=picture.shape[1], height=picture.shape[0])
-        images.append(image)
-        write_image(voc / 'JPEGImages' / image['file_name'], picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        write_text(voc / f'Annotations/{image_id}.xml', _voc_xml(image, shapes))
+        size = dict(width=picture.shape[1], height=picture.shape[0])
+        write_image(voc / f'JPEGImages/{image_id}.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        write_text(voc / f'Annotations/{image_id}.xml', _voc_xml(f'{image_id}.jpg', size, shapes))
+        coco['images'].append(dict(size, id=i, file_name=f'{image_id}.jpg'))
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
-            category = CLASSES.index(shape.name) + 1
-            annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
+            names = dict(id=len(coco['annotations']) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1)
+            coco['annotations'].append(names | box)
     write_text(voc / f'ImageSets/Main/{split}.txt', '\n'.join(ids) + '\n')
-    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
-    content = dict(images=images, annotations=annotations, categories=categories)
-    write_text(root / f'annotations/{split}.json', json.dumps(content))
+    write_text(root / f'annotations/{split}.json', json.dumps(coco))
 
 
-def _voc_xml(image: dict, shapes: list[Shape]) -> str:
-    def add(parent: ET.Element, **fields: object) -> None:
-        for key, value in fields.items():
-            ET.SubElement(parent, key).text = str(value)
-
+def _voc_xml(filename: str, size: dict, shapes: list[Shape]) -> str:
     root = ET.Element('annotation')
-    add(root, folder='VOC2007', filename=image['file_name'])
-    add(ET.SubElement(root, 'size'), width=image['width'], height=image['height'], depth=3)
-    for shape in shapes:
-        x1, y1, x2, y2 = shape.box
-        obj = ET.SubElement(root, 'object')
-        add(obj, name=shape.name, pose='Unspecified', truncated=int(shape.truncated), difficult=0)
+    _add(root, dict(folder='VOC2007', filename=filename, size=dict(size, depth=3)))
+    for name, _, (x1, y1, x2, y2), truncated in shapes:
         # VOC counts pixels from 1 and includes the last one.
-        add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        box = dict(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        _add(root, dict(object=dict(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box)))
     ET.indent(root)
     return ET.tostring(root, encoding='unicode')
 
 
+def _add(parent: ET.Element, fields: dict) -> None:
+    for key, value in fields.items():
+        child = ET.SubElement(parent, key)
+        if isinstance(value, dict):
+            _add(child, value)
+        else:
+            child.text = str(value)
+
+
 def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
     """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front."""
-    width, height = (int(v) for v in rng.integers(160, 257, 2))
+    width, height = rng.integers(160, 257, 2).tolist()
     dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
     picture = _texture(rng, width, height, BACKGROUNDS[held_out], dull)
     _clutter(rng, picture)
@@ -142,11 +142,8 @@ def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
     side, stretch = rng.uniform(*SIDES) * min(width, height), np.exp(rng.uniform(-0.25, 0.25))
     size = np.array([side * stretch, side / stretch])
-    if rng.random() < 0.2:  # cut off by the border: up to 40 % of a side outside
-        corner = rng.uniform(-0.4 * size, (width, height) - 0.6 * size)
-    else:
-        corner = rng.uniform((0, 0), (width, height) - size)
-    outline = outline * size + corner
+    inside, outside = (0.6, 0.4) if rng.random() < 0.2 else (1, 0)  # least and largest part; the border cuts off some
+    outline = outline * size + rng.uniform(-outside * size, (width, height) - inside * size)
     full = np.concatenate([np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))]).astype(int)
     box = np.clip(full, 0, [width, height, width, height])
     sides = (box[2:] - box[:2]) / (width, height)

@@ -14,12 +14,10 @@ def register_all_modules(init_default_scope: bool = False) -> None:
 
     from menet_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
-    for library in ('mmdet', 'mmpretrain'):
-        if find_spec(library):
-            import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    for ours in (HOOKS, MODELS, PARAM_SCHEDULERS):
-        ours.import_from_location()
-    if find_spec('mmdet'):  # without it there are no transforms
-        TRANSFORMS.import_from_location()
+    for library in filter(find_spec, ('mmdet', 'mmpretrain')):
+        import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
+    # Without mmdet there are no transforms.
+    for registry in (HOOKS, MODELS, PARAM_SCHEDULERS, *([TRANSFORMS] if find_spec('mmdet') else [])):
+        registry.import_from_location()
     if init_default_scope:
         set_default_scope('menet_mm')

@@ -1,4 +1,4 @@
-"""Configs: finding and reading them, the same way in every command and function."""
+"""Finding and reading configs, the same way in every command and function."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')
 
 
 def find_config(name: str | Path) -> Path:
-    """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``.
-
-    Raises:
-        InputError: if there is neither such a file nor such a name, with the nearest names.
-    """
+    """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``; else ``InputError``."""
     path = Path(name)
     named = [] if path.parent != Path() or path.suffix else [folder / f'{name}.py' for folder in FOLDERS]
     for found in (path, *named):
@@ -37,8 +33,7 @@ def find_config(name: str | Path) -> Path:
 def read_config(name: str | Path, options: dict | None = None) -> Config:
     """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
 
-    Raises:
-        InputError: if there is no such config, or a key is misspelt in it or in the options.
+    Raises ``InputError`` if there is no such config, or a key is misspelt in it or in the options.
     """
     path = find_config(name)
     from mmengine.config import Config

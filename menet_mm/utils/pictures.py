@@ -94,33 +94,31 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
     """
     # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
     drawing = Image.fromarray(image)
-    canvas = ImageDraw.Draw(drawing)
+    canvas, (width, height) = ImageDraw.Draw(drawing), drawing.size
     # Readable on a thumbnail and on a large photograph.
-    scale = max(0.4, min(image.shape[:2]) / 900)
+    scale = max(0.4, min(width, height) / 900)
+
+    def write(found: dict, corner: Sequence[int], colour: str) -> None:
+        """Write class and score on a ground, above a corner if there is room and inside the picture in any case."""
+        texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
+        size = round(34 * scale)
+        text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font)
+        edge = max(1, size // 6)
+        w, h = right - left + 2 * edge, bottom - top + 2 * edge
+        x, y = max(0, min(corner[0], width - w)), max(0, min(corner[1], height) - h)
+        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=colour)
+        canvas.text((x + edge - left, y + edge - top), text, 'white', font)
+
     for found in reversed(result.get('detections', [])):
         # Neighbouring numbers are far apart on the hue circle.
         colour = f'hsv({found["label"] * 134 % 360}, 78%, 78%)'
         box = [round(value) for value in found['box']]
         canvas.rectangle(box, outline=colour, width=2 * max(1, round(2 * scale)))
-        _write_label(canvas, found, box[:2], round(34 * scale), colour, fonts)
+        write(found, box[:2], colour)
     for found in result.get('classes', [])[:1]:
-        _write_label(canvas, found, (0, 0), round(34 * scale), 'rgb(40, 40, 40)', fonts)
+        write(found, (0, 0), 'rgb(40, 40, 40)')
     return np.array(drawing)
-
-
-def _write_label(
-    canvas: ImageDraw.ImageDraw, found: dict, corner: Sequence[int], size: int, colour: str, fonts: Sequence[Path] | None
-) -> None:
-    """Write class and score on a coloured ground, above a corner if there is room and inside the picture in any case."""
-    texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
-    text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
-    left, top, right, bottom = font.getbbox(text)
-    edge = max(1, size // 6)
-    width, height = round(right - left) + 2 * edge, round(bottom - top) + 2 * edge
-    x = max(0, min(corner[0], canvas.im.size[0] - width))
-    y = max(0, min(corner[1], canvas.im.size[1]) - height)
-    canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
-    canvas.text((x + edge - left, y + edge - top), text, 'white', font)
 
 
 def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
