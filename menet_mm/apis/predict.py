@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,8 @@ def predict_folder(
         score_thr: leave out detections below this score.
         source: what else the JSON file says, such as the model's name.
 
-    Returns:
-        The JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model took.
-
-    Raises:
-        InputError: if an argument cannot be used, or a drawing cannot be written.
+    Returns the JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model
+    took. Raises ``InputError`` if an argument cannot be used, or a drawing cannot be written.
     """
     if not 0 <= score_thr <= 1:
         raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
@@ -50,24 +48,23 @@ def predict_folder(
     if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
+    say = partial(print, file=sys.stderr)
     if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
-        print(
-            f'no font here has all characters of {", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}: numbers of '
-            'classes are drawn instead; install a font, such as the package fonts-noto-cjk or fonts-noto-core',
-            file=sys.stderr,
-        )
+        names = f'{", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}'
+        advice = 'install a font, such as the package fonts-noto-cjk or fonts-noto-core'
+        say(f'no font here has all characters of {names}: numbers of classes are drawn instead; {advice}')
     results, skipped, seconds = [], [], 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
         image, defect = read_image(path)
         if defect:
             skipped.append(dict(image=str(path), reason=defect))
-            print(f'skipped {path}: {defect}', file=sys.stderr)
+            say(f'skipped {path}: {defect}')
             continue
         start = time.perf_counter()
         found = predict(image)
         seconds += time.perf_counter() - start
-        size = dict(width=image.shape[1], height=image.shape[0])
-        results.append(dict(image=str(path), **size, **describe(found, classes, score_thr)))
+        height, width = image.shape[:2]
+        results.append(dict(image=str(path), width=width, height=height, **describe(found, classes, score_thr)))
         if out:
             write_image(out / target, draw_result(image, results[-1]))
     content = dict(source, classes=classes, results=results, skipped=skipped)

@@ -25,14 +25,10 @@ from menet_mm.utils.pictures import read_image
 
 #: Settings of ``eval_map`` that make it VOC's rule.
 VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
-#: What the predictions of a picture must have.
-KEYS = ('bboxes', 'scores', 'labels')
-#: Detections below this score are not drawn.
-DRAWN_SCORE = 0.3
-#: Beginnings of the names of metrics that are plotted.
-PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')
-#: Width and height of a drawn picture, ground truth and detections side by side.
-TILE = (600, 300)
+KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
+DRAWN_SCORE = 0.3  # detections below it are not drawn
+PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metrics begin that are plotted
+TILE = (600, 300)  # width and height of a drawn picture, ground truth and detections side by side
 
 
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
@@ -46,7 +42,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
-    out = work_dir / 'report'
+    out, checkpoint = work_dir / 'report', work_dir / 'last_checkpoint'
     out.mkdir(exist_ok=True)
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
@@ -54,7 +50,6 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
-    checkpoint = work_dir / 'last_checkpoint'
     print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
     print(f'loss, mAP curves: {out / "curves.png"}')
@@ -99,17 +94,17 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
         raise InputError(f'{which}: {advice}')
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
-        instances = prediction['pred_instances']
-        rows = np.column_stack([instances['bboxes'].numpy(), instances['scores'].numpy()])
-        labels = instances['labels'].numpy()
+        boxes, scores, labels = (prediction['pred_instances'][key].numpy() for key in KEYS)
         if labels.max(initial=0) >= classes:
             raise InputError(f'the predictions have class {labels.max()}, the data set has {classes} classes: {advice}')
+        rows = np.column_stack([boxes, scores])
         detections.append([rows[labels == label] for label in range(classes)])
-        boxes = np.array([i['bbox'] for i in info['instances']], np.float32).reshape(-1, 4)
-        kinds = np.array([i['bbox_label'] for i in info['instances']], int)
-        ignored = np.array([i['ignore_flag'] for i in info['instances']], bool)
-        easy = dict(bboxes=boxes[~ignored], labels=kinds[~ignored])
-        annotations.append(dict(easy, bboxes_ignore=boxes[ignored], labels_ignore=kinds[ignored]))
+        truth = [(*i['bbox'], i['bbox_label'], i['ignore_flag']) for i in info['instances']]
+        truth = np.array(truth, np.float32).reshape(-1, 6)
+        annotation = {}
+        for suffix, part in (('', truth[truth[:, 5] == 0]), ('_ignore', truth[truth[:, 5] == 1])):
+            annotation |= {f'bboxes{suffix}': part[:, :4], f'labels{suffix}': part[:, 4].astype(int)}
+        annotations.append(annotation)
     return detections, annotations
 
 
@@ -120,9 +115,7 @@ def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, e
     the mean over the classes that have objects.
     """
     _, results = eval_map(detections, annotations, dataset=classes, eval_mode=eval_mode, **VOC_RULE)
-    rows = [
-        (int(r['num_gts']), int(r['num_dets']), float(max(r['recall'], default=0)), float(r['ap'])) for r in results
-    ]
+    rows = [(int(r['num_gts']), r['num_dets'], max(r['recall'], default=0), float(r['ap'])) for r in results]
     table = pd.DataFrame(rows, columns=['objects', 'detections', 'recall', 'ap'])
     table.insert(0, 'class', classes)
     table.loc[table.objects == 0, ['recall', 'ap']] = np.nan
@@ -179,16 +172,15 @@ def draw_detections(
     visualizer = DetLocalVisualizer(name='report')
     visualizer.dataset_meta = dataset.metainfo
     for place, i in enumerate(chosen):
-        source = dataset.get_data_info(i)['img_path']
-        image, defect = read_image(source)
+        image, defect = read_image(source := dataset.get_data_info(i)['img_path'])
         if defect:
             raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
         truth = InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels'])
         found = InstanceData(**{key: predictions[i]['pred_instances'][key] for key in KEYS})
         sample = DetDataSample(gt_instances=truth, pred_instances=found)
         visualizer.add_datasample('', image[..., ::-1], sample, pred_score_thr=DRAWN_SCORE)
-        drawing = Image.fromarray(visualizer.get_image())
-        sheet.paste(ImageOps.contain(drawing, TILE), (place % 3 * width, place // 3 * height))
+        drawing = ImageOps.contain(Image.fromarray(visualizer.get_image()), TILE)
+        sheet.paste(drawing, (place % 3 * width, place // 3 * height))
     try:
         sheet.save(path)
     except OSError:

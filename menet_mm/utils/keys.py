@@ -39,10 +39,8 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     """Check the keys of a config, and of options that are to be merged into it, against what reads them.
 
     A dict with a ``type`` is compared with the parameters of its class, loops and data loaders with mmengine's, top-level
-    names with the runner's. What cannot be known is let pass, such as keys that a class hands to another library.
-
-    Raises:
-        InputError: naming the first key that nothing reads, or that holds text for a number, with the nearest right one.
+    names with the runner's. What cannot be known is let pass, such as keys that a class hands to another library. Raises
+    ``InputError`` naming the first key that nothing reads, or that holds text for a number, with the nearest right one.
     """
     names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
     known = {*names, 'tta_model', 'tta_pipeline'}
@@ -54,9 +52,8 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     if options:
         cfg = deepcopy(cfg)
         cfg.merge_from_dict(deepcopy(options))
-    for name in cfg:
-        if name in known:
-            _check(cfg[name], name, cfg.get('default_scope'), given)
+    for name in [name for name in cfg if name in known]:
+        _check(cfg[name], name, cfg.get('default_scope'), given)
 
 
 def _check_option(cfg: dict, option: str, known: Collection[str]) -> str:
@@ -68,19 +65,25 @@ def _check_option(cfg: dict, option: str, known: Collection[str]) -> str:
         raise InputError(f'--cfg-options {option}: nothing reads it' + (f'; did you mean {near[0]}?' if near else ''))
     node = cfg.get(path, {})
     for key in rest:
-        if isinstance(node, list | tuple):
-            node = {str(index): value for index, value in enumerate(node)}
-            if key not in node:
-                raise InputError(f'--cfg-options {option}: {path} is a list of {len(node)}, counted from 0')
-        if not isinstance(node, dict):
+        items = _items(node)
+        if items is None:
             raise InputError(f'--cfg-options {option}: {path} is {node!r} in the config and has no keys of its own')
-        if key not in node:
+        if key not in items:
+            if isinstance(node, list | tuple):
+                raise InputError(f'--cfg-options {option}: {path} is a list of {len(node)}, counted from 0')
             near = get_close_matches(key, node, 1, cutoff=0.85)
             if near and 'type' not in node and path not in READERS:
                 raise InputError(f'--cfg-options {option}: did you mean {path}.{near[0]}?')
             return f'{path}.{key}'
-        node, path = node[key], f'{path}.{key}'
+        node, path = items[key], f'{path}.{key}'
     return path
+
+
+def _items(node: object) -> dict | None:
+    """What keys lead to in a dict or, by index as ``--cfg-options`` takes it, in a list; None of anything else."""
+    if isinstance(node, list | tuple):
+        return {str(index): value for index, value in enumerate(node)}
+    return node if isinstance(node, dict) else None
 
 
 def _paths(node: dict, path: str = '') -> Iterator[str]:
@@ -91,38 +94,32 @@ def _paths(node: dict, path: str = '') -> Iterator[str]:
 
 
 def _check(node: object, path: str, scope: str | None, given: Collection[str]) -> None:
-    """Check a part of the config; ``given`` are keys of the command line, of which none may be unknown."""
-    if isinstance(node, list | tuple):
-        node = {str(index): value for index, value in enumerate(node)}
-    if not isinstance(node, dict):
-        return
-    scope = node.get('_scope_', scope)
-    if 'type' in node:
-        readers = _find(node['type'], scope)
-    elif path == 'train_cfg' and not node.get('by_epoch', True):
+    """Compare a part of the config with the parameters of what reads it.
+
+    Of keys that are unknown, those ``given`` on the command line are refused, others if they resemble one that is known.
+    """
+    items = _items(node) or {}
+    scope = items.get('_scope_', scope)
+    if 'type' in items:
+        readers = _find(items['type'], scope)
+    elif path == 'train_cfg' and not items.get('by_epoch', True):
         readers = [IterBasedTrainLoop]
     else:
         readers = [READERS[path]] if path in READERS else []
-    for key, value in node.items():
+    found = [_parameters_of(reader) for reader in readers]
+    takes = {known for parameters, _ in found for known in parameters}
+    takes |= set(LOADER_KEYS) if readers == [DataLoader] else set()
+    for key, value in items.items():
+        place = f'{path}.{key}'
         if readers and key not in MORE_KEYS:
-            _check_key(f'{path}.{key}', value, readers, f'{path}.{key}' in given)
-        _check(value, f'{path}.{key}', scope, given)
-
-
-def _check_key(path: str, value: object, readers: list[Callable], strict: bool) -> None:
-    """Compare a key with the parameters of what reads it; unless ``strict``, only what resembles one of them is refused."""
-    group, _, key = path.rpartition('.')
-    parameters = [_parameters_of(reader) for reader in readers]
-    name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
-    if isinstance(value, str) and all(_is_number(found.get(key)) for found, _ in parameters):
-        raise InputError(f"{path} of {name} must be a number, but is '{value}'")
-    takes = {known for found, _ in parameters for known in found}.union(LOADER_KEYS if readers == [DataLoader] else ())
-    if key in takes or not all(complete for _, complete in parameters):
-        return
-    near = get_close_matches(key, takes, 1, cutoff=0.82)
-    if near or strict:
-        hint = f'did you mean {group}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
-        raise InputError(f'{path} is no setting of {name}: {hint}')
+            name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
+            if isinstance(value, str) and all(_is_number(parameters.get(key)) for parameters, _ in found):
+                raise InputError(f"{place} of {name} must be a number, but is '{value}'")
+            near = get_close_matches(key, takes, 1, cutoff=0.82)
+            if all(complete for _, complete in found) and key not in takes and (near or place in given):
+                hint = f'did you mean {path}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
+                raise InputError(f'{place} is no setting of {name}: {hint}')
+        _check(value, place, scope, given)
 
 
 def _is_number(parameter: inspect.Parameter | None) -> bool:
@@ -135,8 +132,7 @@ def _find(kind: str | Callable, scope: str | None) -> list[Callable]:
     if not isinstance(kind, str):
         return [kind]
     given, _, name = kind.rpartition('.')
-    scope = given or scope
-    if scope:
+    if scope := given or scope:
         if '.' in scope or not find_spec(scope) or not find_spec(f'{scope}.registry'):
             return []
         import_module(f'{scope}.registry')
@@ -154,14 +150,12 @@ def _parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool
             # A decorator may rename keys, as mmcv's for old names does.
             parameters = inspect.signature(step, follow_wrapped=False).parameters.values()
         except (TypeError, ValueError):  # written in C
-            break
+            return found, False
         found = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | found
         found.pop('self', None)
         rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
-        if not rest:
-            return found, True
-        if not _hands_on(step, rest[0]):
-            break
+        if not rest or not _hands_on(step, rest[0]):
+            return found, not rest
     return found, False
 
 
