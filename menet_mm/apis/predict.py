@@ -1,7 +1,5 @@
 """Results of a model for a user's pictures, as drawings and as plain values; works without torch with an exported model."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

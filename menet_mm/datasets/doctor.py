@@ -3,8 +3,6 @@
 What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -46,8 +44,8 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
         if not isinstance(leaf, dict):
             continue  # built already, so its files were read
         prefix = leaf.get('data_prefix') or ''
-        prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
-        paths = [leaf.get('data_root'), leaf.get('ann_file'), *prefixes]
+        paths = [leaf.get('data_root'), leaf.get('ann_file')]
+        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
         remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
         if remote:
             _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
@@ -95,28 +93,27 @@ def check_images(dataset: BaseDataset) -> int:
     return len(paths)
 
 
-def _local_images(dataset: object, part: float) -> set[str]:
+def _local_images(dataset: object, part: float) -> list[str]:
     """Paths of the pictures that ``LoadImageFromFile`` reads from local files; ``part`` of them, evenly."""
     name = type(dataset).__name__
     if not isinstance(dataset, BaseDataset):
         _skip(f'the items of {name}', 'it is no data set of mmengine')
-        return set()
+        return []
     steps = getattr(dataset.pipeline, 'transforms', [])
     if steps and not any(map(_reads_local_files, steps)):
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
-        return set()
+        return []
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
     paths = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
     local = [path for path in paths if isinstance(path, str) and '://' not in path]
-    if skipped := len(paths) - len(local):
-        _skip(f'{skipped} pictures of {name}', 'their items name no local file')
-    return set(local)
+    if len(local) < len(paths):
+        _skip(f'{len(paths) - len(local)} pictures of {name}', 'their items name no local file')
+    return local
 
 
 def _reads_local_files(step: object) -> bool:
-    return (
-        type(step) is LoadImageFromFile  # a subclass may read another form
-        and step.imdecode_backend != 'tifffile'
-        and not step.ignore_empty  # missing pictures are allowed
-        and not _other_backends(step.backend_args or step.file_client_args)
-    )
+    if (
+        type(step) is not LoadImageFromFile or step.ignore_empty
+    ):  # a subclass may read another form; files may be missing
+        return False
+    return step.imdecode_backend != 'tifffile' and not _other_backends(step.backend_args or step.file_client_args)

@@ -4,8 +4,6 @@ The classes differ in shape alone: colours, textures, sizes and places come from
 Everything comes from numpy's seeded PCG64 and is rounded to whole pixels, so that every machine gets the same annotations.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import xml.etree.ElementTree as ET
@@ -91,23 +89,18 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
 
 
 def _voc_xml(filename: str, size: dict, shapes: list[Shape]) -> str:
-    root = ET.Element('annotation')
-    _add(root, dict(folder='VOC2007', filename=filename, size=dict(size, depth=3)))
+    content = _tags(folder='VOC2007', filename=filename, size=_tags(**size, depth=3))
     for name, _, (x1, y1, x2, y2), truncated in shapes:
         # VOC counts pixels from 1 and includes the last one.
-        box = dict(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
-        _add(root, dict(object=dict(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box)))
+        box = _tags(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        content += _tags(object=_tags(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box))
+    root = ET.fromstring(_tags(annotation=content))
     ET.indent(root)
     return ET.tostring(root, encoding='unicode')
 
 
-def _add(parent: ET.Element, fields: dict) -> None:
-    for key, value in fields.items():
-        child = ET.SubElement(parent, key)
-        if isinstance(value, dict):
-            _add(child, value)
-        else:
-            child.text = str(value)
+def _tags(**content: object) -> str:
+    return ''.join(f'<{name}>{value}</{name}>' for name, value in content.items())
 
 
 def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
@@ -126,9 +119,7 @@ def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
 def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
     shapes, number = [], int(rng.integers(1, MAX_OBJECTS + 1))
     for _ in range(20 * number):
-        if len(shapes) == number:
-            break
-        shape = _random_shape(rng, width, height)
+        shape = _random_shape(rng, width, height) if len(shapes) < number else None
         if shape and all(_covered(shape.box, other.box) <= MAX_COVERED for other in shapes):
             shapes.append(shape)
     return shapes or _place_objects(rng, width, height)

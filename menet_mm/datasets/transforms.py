@@ -1,7 +1,5 @@
 """mmdet's transforms of SSD's recipe, faster: the same random numbers, the same boxes, the same pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

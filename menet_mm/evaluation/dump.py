@@ -1,7 +1,5 @@
 """Writing predictions, as tensors and plain values that ``torch.load(weights_only=True)`` reads."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric, DumpResults

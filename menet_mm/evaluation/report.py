@@ -1,7 +1,5 @@
 """Tables and pictures of a detector's results: AP by class, loss and mAP curves, drawn detections."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

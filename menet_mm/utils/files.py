@@ -1,7 +1,5 @@
 """Files and folders that appear complete or not at all, also on a full disk or when the process is killed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

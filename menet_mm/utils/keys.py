@@ -1,7 +1,5 @@
 """Misspelt keys of a config, found before anything is built."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

@@ -1,7 +1,5 @@
 """Pictures of a user, which may come from anywhere: finding, reading, drawing on them, writing."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence
