@@ -1,7 +1,5 @@
 """Inferencers of MMDetection and MMPretrain by our model names."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable
@@ -42,7 +40,7 @@ def find_model(name: str) -> tuple[str, str | None]:
 
 def get_inferencer(
     name: str, weights: str | None = None, device: str | None = None, trust_checkpoint: bool = False
-) -> DetInferencer | ImageClassificationInferencer:
+) -> 'DetInferencer | ImageClassificationInferencer':
     """Build the inferencer of the library that a model belongs to; several, of both, may live in one process.
 
     Args:

@@ -8,18 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
 from mmdet.registry import DATASETS
-from mmdet.structures import DetDataSample
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
-from menet_mm.utils.pictures import read_image
+from menet_mm.utils.pictures import draw_result, read_image
 
 #: Settings of ``eval_map`` that make it VOC's rule.
 VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
@@ -166,18 +163,17 @@ def draw_detections(
     order, half = _rank(detections, annotations), count // 2
     chosen = order[:half] + order[half:][-half:]
     width, height = TILE
-    sheet = Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
-    visualizer = DetLocalVisualizer(name='report')
-    visualizer.dataset_meta = dataset.metainfo
+    classes, sheet = dataset.metainfo['classes'], Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     for place, i in enumerate(chosen):
         image, defect = read_image(source := dataset.get_data_info(i)['img_path'])
         if defect:
             raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
-        truth = InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels'])
-        found = InstanceData(**{key: predictions[i]['pred_instances'][key] for key in KEYS})
-        sample = DetDataSample(gt_instances=truth, pred_instances=found)
-        visualizer.add_datasample('', image[..., ::-1], sample, pred_score_thr=DRAWN_SCORE)
-        drawing = ImageOps.contain(Image.fromarray(visualizer.get_image()), TILE)
+        truth = zip(annotations[i]['bboxes'].tolist(), annotations[i]['labels'].tolist(), strict=True)
+        truth = [{'class': classes[label], 'label': label, 'box': box} for box, label in truth]
+        found = zip(*(predictions[i]['pred_instances'][key].tolist() for key in KEYS), strict=True)
+        found = [{'class': classes[b], 'label': b, 'score': s, 'box': box} for box, s, b in found if s >= DRAWN_SCORE]
+        drawings = [draw_result(image, dict(detections=entries)) for entries in (truth, found)]
+        drawing = ImageOps.contain(Image.fromarray(np.hstack(drawings)[..., ::-1]), TILE)
         sheet.paste(drawing, (place % 3 * width, place // 3 * height))
     try:
         sheet.save(path)

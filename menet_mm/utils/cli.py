@@ -3,8 +3,6 @@
 Importing it loads neither torch nor an MM library, so that ``--help`` and mistakes in the arguments are answered at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os
@@ -81,7 +79,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(args: argparse.Namespace) -> 'Config':
     """Read the config of :func:`add_config_arguments` as :func:`read_config` does, and set its ``work_dir``."""
     cfg = read_config(args.config, args.cfg_options)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

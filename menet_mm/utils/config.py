@@ -1,7 +1,5 @@
 """Finding and reading configs, the same way in every command and function."""
 
-from __future__ import annotations
-
 import io
 from contextlib import redirect_stdout
 from difflib import get_close_matches
@@ -30,7 +28,7 @@ def find_config(name: str | Path) -> Path:
     raise InputError(f'no config {name}: give a file, or a name such as {" or ".join(near)}')
 
 
-def read_config(name: str | Path, options: dict | None = None) -> Config:
+def read_config(name: str | Path, options: dict | None = None) -> 'Config':
     """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
 
     Raises ``InputError`` if there is no such config, or a key is misspelt in it or in the options.

@@ -88,7 +88,8 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
     """Draw an entry of ``tools/infer.py --json`` on a copy of a picture (H, W, 3), 8 bit, blue first.
 
-    If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the system's by default.
+    A score may be left out. If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the
+    system's by default.
     """
     # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
     drawing = Image.fromarray(image)
@@ -98,8 +99,8 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
 
     def write(found: dict, corner: Sequence[int], colour: str) -> None:
         """Write class and score on a ground, above a corner if there is room and inside the picture in any case."""
-        texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
-        size = round(34 * scale)
+        score, size = f'{found["score"]:.2f}' if 'score' in found else '', round(34 * scale)
+        texts = [' '.join(f'{name} {score}'.split()) for name in (found['class'], found['label'])]
         text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
         left, top, right, bottom = canvas.textbbox((0, 0), text, font)
         edge = max(1, size // 6)
