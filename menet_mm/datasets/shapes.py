@@ -20,15 +20,13 @@ from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import write_image
 
-CLASSES = ('circle', 'square', 'triangle', 'star')
+CORNERS = dict(circle=64, square=4, triangle=3, star=10)  # of an outline, by class
+CLASSES = tuple(CORNERS)
 SIDES = (0.10, 0.60)  # of the picture
 MAX_OBJECTS = 6
-#: Part of an object's box that a later object may cover.
-MAX_COVERED = 0.4
-#: Textures of the ground, of training and of held-out pictures.
-BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))
-#: Raised whenever the pictures change, so that an older set is made anew.
-VERSION = 1
+MAX_COVERED = 0.4  # part of an object's box that a later object may cover
+BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))  # of training and of held-out pictures
+VERSION = 1  # raised whenever the pictures change, so that an older set is made anew
 
 
 class Shape(NamedTuple):
@@ -70,8 +68,7 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     voc, held_out = root / 'VOC2007', split == 'test'
-    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
-    coco = dict(images=[], annotations=[], categories=categories)
+    coco = dict(images=[], annotations=[], categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)])
     ids = [f'{split}_{i:05d}' for i in range(count)]
     for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
         picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
@@ -81,9 +78,9 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
         coco['images'].append(dict(size, id=i, file_name=f'{image_id}.jpg'))
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
+            entry = dict(id=len(coco['annotations']) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1)
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
-            names = dict(id=len(coco['annotations']) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1)
-            coco['annotations'].append(names | box)
+            coco['annotations'].append(entry | box)
     write_text(voc / f'ImageSets/Main/{split}.txt', '\n'.join(ids) + '\n')
     write_text(root / f'annotations/{split}.json', json.dumps(coco))
 
@@ -128,7 +125,11 @@ def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
 def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     """Draw an object; None if it does not meet the limits on sides."""
     name, angle = CLASSES[rng.integers(len(CLASSES))], rng.uniform(-0.3, 0.3)
-    outline = _outline(name) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    corners = np.arange(CORNERS[name])
+    angles = 2 * np.pi * corners / len(corners) - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
+    radius = np.where(corners % 2, 0.42, 1.0) if name == 'star' else 1.0
+    outline = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
+    outline @= np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline -= outline.min(axis=0)
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
     side, stretch = rng.uniform(*SIDES) * min(width, height), np.exp(rng.uniform(-0.25, 0.25))
@@ -141,14 +142,6 @@ def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     if (sides < SIDES[0]).any() or (sides > SIDES[1]).any():
         return None
     return Shape(name, outline, tuple(box.tolist()), truncated=bool((box != full).any()))
-
-
-def _outline(name: str) -> np.ndarray:
-    """Corners around the origin, (P, 2)."""
-    count = {'circle': 64, 'square': 4, 'triangle': 3, 'star': 10}[name]
-    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
-    radius = np.where(np.arange(count) % 2, 0.42, 1.0) if name == 'star' else np.ones(count)
-    return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
 
 
 def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
