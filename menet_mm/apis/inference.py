@@ -43,14 +43,10 @@ def get_inferencer(
 ) -> 'DetInferencer | ImageClassificationInferencer':
     """Build the inferencer of the library that a model belongs to; several, of both, may live in one process.
 
-    Args:
-        name: a model's name, such as ``ssd_menet228_voc`` or ``menet108_in1k``, or a config file.
-        weights: checkpoint, a file or an address; those of the model index if left out.
-        device: torch device; by default a GPU if there is one.
-        trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
-
-    Raises ``InputError`` if the model is unknown, a key of its config misspelt, the device not there, or the weights are
-    missing, unsafe, damaged or of another network.
+    ``name`` is a model's, such as ``ssd_menet228_voc``, or a config file; ``weights`` a checkpoint, a file or an address, by
+    default that of the model index; ``device`` a torch device, by default a GPU if there is one. ``trust_checkpoint`` unpickles
+    any object in ``weights``, which may run code, instead of tensors and plain values alone. Raises ``InputError`` if the model
+    is unknown, a key of its config misspelt, the device not there, or the weights missing, unsafe, damaged or of another network.
     """
     path, published = find_model(str(name))
     weights, device = weights or published, device or get_device()
@@ -86,8 +82,8 @@ def get_predictor(
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
     """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it.
 
-    Returns a function from a picture (H, W, 3), 8 bit, blue first, to the results of :class:`menet_mm.deploy.Runner`:
-    ``boxes``, ``scores`` and ``labels``, or a classifier's ``scores``; and the classes, if they are known.
+    It takes a picture (H, W, 3), 8 bit, blue first, and returns ``boxes``, ``scores`` and ``labels`` as
+    :class:`menet_mm.deploy.Runner` does, or a classifier's ``scores``. Also returns the classes, if they are known.
     """
     # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')

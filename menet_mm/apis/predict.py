@@ -23,15 +23,11 @@ def predict_folder(
     score_thr: float = 0.3,
     **source: str,
 ) -> dict:
-    """Run a model over pictures; those that cannot be read are skipped and listed.
+    """Run a model over ``images``: files, folders (searched to the bottom) or globs; skip and list those that are damaged.
 
-    Args:
-        load: called when the other arguments are checked; returns what ``apis.inference.get_predictor`` does.
-        images: files, folders (searched to the bottom) or globs.
-        out: draw the results into this folder.
-        table: write the results into this JSON file.
-        score_thr: leave out detections below this score.
-        source: what else the JSON file says, such as the model's name.
+    ``load`` is called when the other arguments are checked, and returns what ``apis.inference.get_predictor`` does. ``out``
+    is a folder for drawings, ``table`` a JSON file for the results and for ``source``, such as the model's name; both leave
+    out detections below ``score_thr``.
 
     Returns the JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model
     took. Raises ``InputError`` if an argument cannot be used, or a drawing cannot be written.
@@ -73,14 +69,13 @@ def predict_folder(
 
 def describe(found: dict[str, np.ndarray], classes: list[str] | None, score_thr: float) -> dict:
     """Turn a model's arrays into plain values: ``detections``, or the five best ``classes`` of a classifier."""
-
-    def entry(label: int, score: float) -> dict:
-        name = classes[label] if classes else str(label)
-        return {'class': name, 'label': int(label), 'score': round(float(score), 4)}
-
     if 'boxes' not in found:
         best = np.argsort(-found['scores'], kind='stable')[:5]
-        return dict(classes=[entry(label, found['scores'][label]) for label in best])
+        return dict(classes=[_entry(label, found['scores'][label], classes) for label in best])
     rows = zip(found['labels'], found['scores'], found['boxes'].astype(float), strict=True)
-    kept = [(entry(label, score), box) for label, score, box in rows if score >= score_thr]
-    return dict(detections=[dict(row, box=[round(value, 1) for value in box.tolist()]) for row, box in kept])
+    kept = [(_entry(label, score, classes), box) for label, score, box in rows if score >= score_thr]
+    return dict(detections=[dict(entry, box=[round(value, 1) for value in box.tolist()]) for entry, box in kept])
+
+
+def _entry(label: int, score: float, classes: list[str] | None) -> dict:
+    return {'class': classes[label] if classes else str(label), 'label': int(label), 'score': round(float(score), 4)}

@@ -1,7 +1,4 @@
-"""Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
-
-What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
-"""
+"""Checks of a data set before work starts. What cannot be checked, such as remote data, is skipped with a line in the log."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +17,7 @@ from menet_mm.utils.pictures import find_defect
 
 #: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
 MAX_IMAGES = 25_000
-#: The check of a data set, by the class whose methods read its files; a subclass that reads them otherwise is another one.
+#: By the class whose methods read the files; a subclass that reads them otherwise is another one.
 CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
 
 
@@ -30,9 +27,9 @@ def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
     inner = parts.get('datasets', parts.get('dataset'))
     if inner is None:
         yield dataset
-    else:
-        for part in inner if isinstance(inner, list | tuple) else [inner]:
-            yield from leaf_configs(part)
+        return
+    for part in inner if isinstance(inner, list | tuple) else [inner]:
+        yield from leaf_configs(part)
 
 
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
@@ -43,16 +40,15 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     for leaf in leaf_configs(dataset):
         if not isinstance(leaf, dict):
             continue  # built already, so its files were read
-        prefix = leaf.get('data_prefix') or ''
+        prefix, what = leaf.get('data_prefix') or '', f'the files of {leaf.get("type")}'
         paths = [leaf.get('data_root'), leaf.get('ann_file')]
         paths += prefix.values() if isinstance(prefix, dict) else [prefix]
-        remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
-        if remote:
-            _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
+        if remote := [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args')):
+            _skip(what, f'they are read through {remote[0]}')
         elif check := CHECKS.get(_find_reader(leaf)):
             check(leaf, data_hint)
         else:
-            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
+            _skip(what, 'their form is not known here')
 
 
 def _find_reader(dataset: dict) -> str | None:
@@ -99,8 +95,11 @@ def _local_images(dataset: object, part: float) -> list[str]:
     if not isinstance(dataset, BaseDataset):
         _skip(f'the items of {name}', 'it is no data set of mmengine')
         return []
+    # A subclass may read another form, and with ignore_empty pictures may be missing.
     steps = getattr(dataset.pipeline, 'transforms', [])
-    if steps and not any(map(_reads_local_files, steps)):
+    loaders = [step for step in steps if type(step) is LoadImageFromFile and not step.ignore_empty]
+    loaders = [step for step in loaders if step.imdecode_backend != 'tifffile']
+    if steps and all(_other_backends(step.backend_args or step.file_client_args) for step in loaders):
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
         return []
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
@@ -109,11 +108,3 @@ def _local_images(dataset: object, part: float) -> list[str]:
     if len(local) < len(paths):
         _skip(f'{len(paths) - len(local)} pictures of {name}', 'their items name no local file')
     return local
-
-
-def _reads_local_files(step: object) -> bool:
-    if (
-        type(step) is not LoadImageFromFile or step.ignore_empty
-    ):  # a subclass may read another form; files may be missing
-        return False
-    return step.imdecode_backend != 'tifffile' and not _other_backends(step.backend_args or step.file_client_args)

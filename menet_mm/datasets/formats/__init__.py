@@ -1,7 +1,6 @@
 """Forms of annotations that can be checked before a data set is built, one file each; ``doctor.py`` lists them.
 
-``READERS`` are the names of the classes whose methods read the form. ``check(dataset, data_hint)`` takes the config of one
-data set and raises :class:`menet_mm.InputError`.
+``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`menet_mm.InputError`.
 """
 
 from pathlib import Path
