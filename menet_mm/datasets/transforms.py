@@ -37,8 +37,7 @@ class ExpandCrop(MinIoURandomCrop):
         if results.get('gt_masks') is not None or results.get('gt_seg_map') is not None:
             return super().transform(self.expand(results))
         image, boxes = results['img'], results['gt_bboxes']
-        # Where the picture lies on the canvas, and the canvas' size.
-        left, top, height, width = 0, 0, *image.shape[:2]
+        left, top, height, width = 0, 0, *image.shape[:2]  # of the picture on the canvas; of the canvas
         if self.expand._random_prob() <= self.expand.prob:
             ratio = self.expand._random_ratio()
             left, top = self.expand._random_left_top(ratio, height, width)
@@ -72,10 +71,9 @@ class ExpandCrop(MinIoURandomCrop):
                 # mmdet writes uniform(width - w), which lies between that and 1.
                 left, top = _uniform(width - w, 1), _uniform(height - h, 1)
                 patch = int(left), int(top), int(left + w), int(top + h)
-                empty = patch[2] == patch[0] or patch[3] == patch[1]
-                if empty or not all(_iou(patch, box) >= min_iou for box in boxes):
-                    continue
-                if not boxes or any(_has_centre(patch, box) for box in boxes):
+                large = patch[0] < patch[2] and patch[1] < patch[3]
+                centres = [_has_centre(patch, box) for box in boxes] or [True]
+                if large and any(centres) and all(_iou(patch, box) >= min_iou for box in boxes):
                     return patch
         return None
 
@@ -109,5 +107,4 @@ def _iou(a: Box, b: Box) -> float:
 
 
 def _has_centre(patch: Box, box: Box) -> bool:
-    """Tell whether the box's centre lies in the patch, not on its border."""
     return patch[0] < (box[0] + box[2]) / 2 < patch[2] and patch[1] < (box[1] + box[3]) / 2 < patch[3]

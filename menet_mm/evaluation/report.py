@@ -54,8 +54,8 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 def read_predictions(path: Path) -> list[dict]:
     """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
-    Returns for each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
-    Raises ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
+    Returns for each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``. Raises
+    ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:
@@ -76,17 +76,15 @@ def _is_prediction(value: object) -> bool:
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
-    """Bring predictions and ground truth into the form that mmdet's ``eval_map`` takes.
+    """Return detections and annotations of each picture as mmdet's ``eval_map`` takes them: (n, 5) arrays by class, a dict.
 
-    Returns detections, for each picture a list of (n, 5) arrays by class, and annotations, for each picture a dict.
-    Raises ``InputError`` if the two are of different pictures or classes, or of none.
+    Raises ``InputError`` if predictions and data set are of different pictures or classes, or of none.
     """
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    classes = len(dataset.metainfo['classes'])
+    classes, found = len(dataset.metainfo['classes']), len(predictions)
     advice = 'give the config, and the --cfg-options, that they were made with'
     if not infos or [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
-        which = f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set'
-        raise InputError(f'{which}: {advice}')
+        raise InputError(f'the {found} predictions are not of the {len(infos)} pictures of the data set: {advice}')
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
         boxes, scores, labels = (prediction['pred_instances'][key].numpy() for key in KEYS)
@@ -106,8 +104,7 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
 def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str) -> pd.DataFrame:
     """Average precision by class at IoU 0.5, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
-    Columns: class, objects, detections, recall, ap. A class without objects has neither recall nor AP (NaN). The last row is
-    the mean over the classes that have objects.
+    Columns: class, objects, detections, recall, ap; the last row is the mean. Recall and AP of a class without objects are NaN.
     """
     _, results = eval_map(detections, annotations, dataset=classes, eval_mode=eval_mode, **VOC_RULE)
     rows = [(int(r['num_gts']), r['num_dets'], max(r['recall'], default=0), float(r['ap'])) for r in results]
@@ -156,9 +153,9 @@ def draw_detections(
 ) -> None:
     """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
-    The first half has the highest AP of a single picture, the second the lowest. Pictures without objects are drawn only if
-    none has any, those with the highest scores first. ``detections`` and ``annotations`` are those of :func:`match`.
-    Raises ``InputError`` if a picture cannot be read or the sheet cannot be written.
+    The first half has the highest AP of a single picture, the second the lowest; if no picture has objects, the highest and
+    the lowest scores. ``detections`` and ``annotations`` are those of :func:`match`. Raises ``InputError`` if a picture cannot
+    be read or the sheet cannot be written.
     """
     order, half = _rank(detections, annotations), count // 2
     chosen = order[:half] + order[half:][-half:]
@@ -183,9 +180,10 @@ def draw_detections(
 
 def _rank(detections: list, annotations: list) -> list[int]:
     """Order pictures with objects by the AP of each, or if none has any, all pictures by their highest score."""
-    drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
-    options = dict(VOC_RULE, eval_mode='area', nproc=1)
-    chosen = [i for i, annotation in enumerate(annotations) if len(annotation['labels'])]
-    quality = {i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i in chosen}
+    quality = {}
+    for i, (image, annotation) in enumerate(zip(detections, annotations, strict=True)):
+        if len(annotation['labels']):
+            drawn = [rows[rows[:, 4] >= DRAWN_SCORE] for rows in image]
+            quality[i], _ = eval_map([drawn], [annotation], eval_mode='area', nproc=1, **VOC_RULE)
     quality = quality or {i: np.vstack(image)[:, 4].max(initial=0) for i, image in enumerate(detections)}
     return sorted(quality, key=quality.get, reverse=True)

@@ -45,20 +45,21 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     for name in cfg:  # a file may have variables of any other name
         if name not in known and (near := get_close_matches(name, names, 1, cutoff=0.88)):
             raise InputError(f'the config sets {name}, which nothing reads: did you mean {near[0]}?')
-    parts = {name: cfg[name] for name in cfg if name in known}
-    given = {_check_option(parts, option, known) for option in options or ()}
+    given = {_check_option(cfg, option, known) for option in options or ()}
     if options:
         cfg = deepcopy(cfg)
         cfg.merge_from_dict(deepcopy(options))
-    for name in [name for name in cfg if name in known]:
-        _check(cfg[name], name, cfg.get('default_scope'), given)
+    for name in cfg:
+        if name in known:
+            _check(cfg[name], name, cfg.get('default_scope'), given)
 
 
 def _check_option(cfg: dict, option: str, known: Collection[str]) -> str:
     """Follow an option through the config; returns its part that is there, and the first key that is not."""
     path, *rest = option.split('.')
     if path not in known:
-        near = [found for found in _paths(cfg) if found.endswith(f'.{path}')]
+        parts = [found for name in cfg if name in known for found in _paths(cfg[name], name)]
+        near = [found for found in parts if found.endswith(f'.{path}')]
         near += ['.'.join([right, *rest]) for right in get_close_matches(path, known, 1)]
         raise InputError(f'--cfg-options {option}: nothing reads it' + (f'; did you mean {near[0]}?' if near else ''))
     node = cfg.get(path, {})
@@ -84,18 +85,14 @@ def _items(node: object) -> dict | None:
     return node if isinstance(node, dict) else None
 
 
-def _paths(node: dict, path: str = '') -> Iterator[str]:
-    for key, value in node.items():
-        yield f'{path}{key}'
-        if isinstance(value, dict):
-            yield from _paths(value, f'{path}{key}.')
+def _paths(node: object, path: str) -> Iterator[str]:
+    yield path
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield from _paths(value, f'{path}.{key}')
 
 
 def _check(node: object, path: str, scope: str | None, given: Collection[str]) -> None:
-    """Compare a part of the config with the parameters of what reads it.
-
-    Of keys that are unknown, those ``given`` on the command line are refused, others if they resemble one that is known.
-    """
+    """Compare a part of the config with what reads it; unknown keys are refused if ``given`` as options or nearly right."""
     items = _items(node) or {}
     scope = items.get('_scope_', scope)
     if 'type' in items:
@@ -113,8 +110,9 @@ def _check(node: object, path: str, scope: str | None, given: Collection[str]) -
             name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
             if isinstance(value, str) and all(_is_number(parameters.get(key)) for parameters, _ in found):
                 raise InputError(f"{place} of {name} must be a number, but is '{value}'")
-            near = get_close_matches(key, takes, 1, cutoff=0.82)
-            if all(complete for _, complete in found) and key not in takes and (near or place in given):
+            unknown = key not in takes and all(complete for _, complete in found)
+            near = get_close_matches(key, takes, 1, cutoff=0.82) if unknown else []
+            if near or (unknown and place in given):
                 hint = f'did you mean {path}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
                 raise InputError(f'{place} is no setting of {name}: {hint}')
         _check(value, place, scope, given)
@@ -144,8 +142,7 @@ def _parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool
     found: dict[str, inspect.Parameter] = {}
     parents = [vars(parent) for parent in getattr(reader, '__mro__', ())]
     for step in [parent['__init__'] for parent in parents if '__init__' in parent] or [reader]:
-        try:
-            # A decorator may rename keys, as mmcv's for old names does.
+        try:  # not of what a decorator wraps: it may rename keys, as mmcv's for old names does
             parameters = inspect.signature(step, follow_wrapped=False).parameters.values()
         except (TypeError, ValueError):  # written in C
             return found, False

@@ -17,18 +17,15 @@ from menet_mm.utils.files import atomic_path
 #: What Pillow may try. Of the others, EPS would start Ghostscript with whatever the file says.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-#: Where systems and users keep fonts.
 FONTS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '~/.fonts', '/Library/Fonts')
 
 
 def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
-    """Collect pictures of files, folders (searched to the bottom) and globs.
+    """Collect pictures of files, folders (searched to the bottom) and globs; ``InputError`` if one matches nothing.
 
-    Returns where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files in
-    folders. Raises ``InputError`` if a pattern matches nothing, or there are no pictures.
+    Returns where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files in folders.
     """
-    found: dict[Path, Path] = {}  # the folder that was searched, by picture
-    others = 0
+    found, others = {}, 0  # the folder that was searched, by picture
     for pattern in patterns:
         matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
         if not matches:
@@ -40,7 +37,7 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
             found |= dict.fromkeys(pictures, match) if match.is_dir() else {match: match.parent}
     if not found:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    targets: dict[Path, Path] = {}
+    targets = {}
     for path, folder in found.items():
         target = path.relative_to(folder).with_suffix('.jpg')
         while target in targets:  # two pictures of one name in two folders both stay
@@ -66,8 +63,7 @@ def find_defect(path: str) -> str | None:
 
 def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
     """Read a picture: (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file."""
-    # OpenCV returns half a picture of a file that is cut off.
-    if defect := find_defect(str(path)):
+    if defect := find_defect(str(path)):  # of a file that is cut off, OpenCV returns half a picture
         return None, defect
     try:
         image = cv2.imread(str(path))
@@ -88,14 +84,12 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
     """Draw an entry of ``tools/infer.py --json`` on a copy of a picture (H, W, 3), 8 bit, blue first.
 
-    A score may be left out. If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the
-    system's by default.
+    A score may be left out. If none of ``fonts``, files, has all characters of a class's name, its number is drawn.
     """
     # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
     drawing = Image.fromarray(image)
     canvas, (width, height) = ImageDraw.Draw(drawing), drawing.size
-    # Readable on a thumbnail and on a large photograph.
-    scale = max(0.4, min(width, height) / 900)
+    scale = max(0.4, min(width, height) / 900)  # readable on a thumbnail and on a large photograph
 
     def write(found: dict, corner: Sequence[int], colour: str) -> None:
         """Write class and score on a ground, above a corner if there is room and inside the picture in any case."""
@@ -110,9 +104,8 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
         canvas.text((x + edge - left, y + edge - top), text, 'white', font)
 
     for found in reversed(result.get('detections', [])):
-        # Neighbouring numbers are far apart on the hue circle.
-        colour = f'hsv({found["label"] * 134 % 360}, 78%, 78%)'
         box = [round(value) for value in found['box']]
+        colour = f'hsv({found["label"] * 134 % 360}, 78%, 78%)'  # neighbouring numbers are far apart
         canvas.rectangle(box, outline=colour, width=2 * max(1, round(2 * scale)))
         write(found, box[:2], colour)
     for found in result.get('classes', [])[:1]:
@@ -121,10 +114,7 @@ def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = 
 
 
 def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
-    """Return the first font that has all characters, since OpenCV's and Pillow's own have ASCII's alone; or None.
-
-    Pillow's is tried first, then ``files``, by default those of the system and of matplotlib.
-    """
+    """Return the first font that has all characters: Pillow's, or of ``files``, by default the system's; or None."""
     files = _system_fonts() if files is None else files
     return next((_load(file, size) for file in (None, *files) if all(_has(file, letter) for letter in text)), None)
 
