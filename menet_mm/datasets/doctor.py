@@ -35,7 +35,7 @@ def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     """Check the annotation files of a data set config, if they are on this machine and of a form in ``formats/``.
 
-    Raises ``InputError`` naming the first that is missing or broken; ``data_hint`` says there how the user gets the data.
+    ``InputError`` names the first that is missing or broken, and says by ``data_hint`` how the user gets the data.
     """
     for leaf in leaf_configs(dataset):
         if not isinstance(leaf, dict):
@@ -73,10 +73,7 @@ def _skip(what: str, reason: str) -> None:
 
 
 def check_images(dataset: BaseDataset) -> int:
-    """Decode the pictures of a data set that was built, at most :data:`MAX_IMAGES`, and return how many these are.
-
-    Raises ``InputError`` naming the first picture that is missing, truncated or no picture at all.
-    """
+    """Decode at most :data:`MAX_IMAGES` pictures of a built data set, return how many; ``InputError`` names one that is bad."""
     leaves = list(leaf_configs(dataset))
     part = min(1, MAX_IMAGES / max(1, sum(len(leaf) for leaf in leaves if isinstance(leaf, BaseDataset))))
     paths = sorted({path for leaf in leaves for path in _local_images(leaf, part)})

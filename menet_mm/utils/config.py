@@ -29,10 +29,7 @@ def find_config(name: str | Path) -> Path:
 
 
 def read_config(name: str | Path, options: dict | None = None) -> 'Config':
-    """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
-
-    Raises ``InputError`` if there is no such config, or a key is misspelt in it or in the options.
-    """
+    """Find and read a config and merge ``options``, by dotted keys; ``InputError`` if there is none or a key is misspelt."""
     path = find_config(name)
     from mmengine.config import Config
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all, also on a full disk or when the process is killed."""
+"""Files and folders that appear complete at the end of a block, or not at all: on a full disk, or when the process is killed."""
 
 import os
 from collections.abc import Iterator
@@ -9,10 +9,7 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def atomic_files(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder for files that belong together; at the end they move to ``folder``, in order of their names.
-
-    Files that are there are replaced. If the block fails, ``folder`` stays as it was.
-    """
+    """Give a temporary folder; at the end its files move to ``folder``, in order of their names, and replace those there."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix='.partial') as partial:
@@ -23,10 +20,7 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary place, with the same name, for a file or a folder that moves to ``path`` at the end.
-
-    A file that is there is replaced; a folder must not be there. If the block fails, ``path`` stays as it was.
-    """
+    """Give a temporary place, with the same name, for a file or a folder; it replaces a file at ``path``, but no folder."""
     try:
         with atomic_files(Path(path).parent) as folder:
             yield folder / Path(path).name
