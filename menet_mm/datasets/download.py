@@ -20,8 +20,7 @@ ARCHIVES['2007'] += [dict(DATASET_YEAR_DICT['2007-test'], split='test', pictures
 def download(url: str, path: Path, md5: str | None = None) -> None:
     """Fetch a file unless it is there. It appears complete, or ``InputError`` is raised and it does not appear.
 
-    With an MD5, an unfinished download stays as ``<path>.partial``, and the next call goes on there. Without one it starts
-    again, and several processes may fetch the same file.
+    With an MD5, the next call goes on where one stopped, in ``<path>.partial``; without, several processes may fetch a file.
     """
     if path.is_file() and (md5 is None or file_hash(path, 'md5') == md5):
         return
@@ -56,10 +55,7 @@ def _append(url: str, partial: Path) -> None:
 
 
 def download_voc(root: Path, year: str, keep: bool = False) -> None:
-    """Fetch and unpack a year of :data:`ARCHIVES` into ``root/VOCdevkit``, unless all its pictures and annotations are there.
-
-    Archives are deleted unless ``keep``. Raises ``InputError`` as :func:`download` does.
-    """
+    """Fetch, as :func:`download` does, and unpack what is missing of a year into ``root/VOCdevkit``; ``keep`` the archives."""
     folder = root / f'VOCdevkit/VOC{year}'
     for archive in ARCHIVES[year]:
         listed, path = folder / f'ImageSets/Main/{archive["split"]}.txt', root / archive['filename']

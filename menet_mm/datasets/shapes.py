@@ -85,18 +85,17 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
 
 
 def _voc_xml(filename: str, size: dict, shapes: list[Shape]) -> str:
-    content = _tags(folder='VOC2007', filename=filename, size=_tags(**size, depth=3))
+    def tags(**content: object) -> str:
+        return ''.join(f'<{name}>{value}</{name}>' for name, value in content.items())
+
+    content = tags(folder='VOC2007', filename=filename, size=tags(**size, depth=3))
     for name, _, (x1, y1, x2, y2), truncated in shapes:
         # VOC counts pixels from 1 and includes the last one.
-        box = _tags(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
-        content += _tags(object=_tags(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box))
-    root = ET.fromstring(_tags(annotation=content))
+        box = tags(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        content += tags(object=tags(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box))
+    root = ET.fromstring(tags(annotation=content))
     ET.indent(root)
     return ET.tostring(root, encoding='unicode')
-
-
-def _tags(**content: object) -> str:
-    return ''.join(f'<{name}>{value}</{name}>' for name, value in content.items())
 
 
 def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:

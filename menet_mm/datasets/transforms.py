@@ -17,8 +17,8 @@ Box = Sequence[float]  # x1, y1, x2, y2; of a patch, whole pixels, x2 and y2 exc
 class ExpandCrop(MinIoURandomCrop):
     """mmdet's ``Expand``, with the arguments ``expand``, and ``MinIoURandomCrop``, with the other ones, in one step.
 
-    In mmdet these two take three quarters of the pipeline's time. Here the patch is chosen first, against boxes as plain
-    numbers instead of tensors, and made without the rest of the canvas. With masks or segmentation maps, mmdet's steps run.
+    The patch is chosen first, against boxes as plain numbers instead of tensors, and made without the rest of the canvas, which
+    takes a fraction of the time. With masks or segmentation maps, mmdet's own steps run.
     """
 
     def __init__(

@@ -11,10 +11,7 @@ from menet_mm.utils.files import atomic_path
 
 
 def dump_metric(scope: str, path: str) -> BaseMetric:
-    """Build the metric that writes a list of predictions, a dict for each picture, by ``torch.save``.
-
-    Those of ``scope`` mmdet have no ground truth and compressed masks. ``path`` must end in ``.pkl`` or ``.pickle``.
-    """
+    """Build the metric that writes predictions, a dict for each picture, to ``path`` (.pkl); of mmdet without ground truth."""
     parent = METRICS.get('mmdet.DumpDetResults') if scope == 'mmdet' else DumpResults
 
     class DumpTensors(parent):

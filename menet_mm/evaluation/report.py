@@ -54,7 +54,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 def read_predictions(path: Path) -> list[dict]:
     """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
-    Returns for each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``. Raises
+    Each picture has ``img_id``, ``img_path`` and, in ``pred_instances``, tensors ``bboxes``, ``scores``, ``labels``. Raises
     ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 def register_all_modules(init_default_scope: bool = False) -> None:
     """Register menet_mm's modules and those of MMDetection and MMPretrain, whichever are installed.
 
-    ``mmengine.hub.get_model('menet_mm::menet/<config>')`` calls it; our configs need no call. With ``init_default_scope``,
-    ``menet_mm`` becomes the default scope of the process; off, unlike in MMDetection, because our configs name scopes.
+    ``mmengine.hub`` calls it; our configs, which name scopes, need neither a call nor ``menet_mm`` as the default scope.
     """
     from mmengine.registry import init_default_scope as set_default_scope
 

@@ -20,9 +20,8 @@ def find_config(name: str | Path) -> Path:
     """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``; else ``InputError``."""
     path = Path(name)
     named = [] if path.parent != Path() or path.suffix else [folder / f'{name}.py' for folder in FOLDERS]
-    for found in (path, *named):
-        if found.is_file():
-            return found
+    if found := next(filter(Path.is_file, [path, *named]), None):
+        return found
     known = sorted({file.stem for folder in FOLDERS for file in folder.glob('*.py')})
     near = get_close_matches(path.stem, known, n=3) or ['ssd_menet228_voc', 'menet228_in1k']
     raise InputError(f'no config {name}: give a file, or a name such as {" or ".join(near)}')

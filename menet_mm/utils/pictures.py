@@ -82,17 +82,14 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
-    """Draw an entry of ``tools/infer.py --json`` on a copy of a picture (H, W, 3), 8 bit, blue first.
-
-    A score may be left out. If none of ``fonts``, files, has all characters of a class's name, its number is drawn.
-    """
+    """Draw an entry of ``tools/infer.py --json``, with or without scores, on a copy of a picture (H, W, 3), 8 bit, blue first."""
     # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
     drawing = Image.fromarray(image)
     canvas, (width, height) = ImageDraw.Draw(drawing), drawing.size
     scale = max(0.4, min(width, height) / 900)  # readable on a thumbnail and on a large photograph
 
     def write(found: dict, corner: Sequence[int], colour: str) -> None:
-        """Write class and score on a ground, above a corner if there is room and inside the picture in any case."""
+        # The class, or its number if no font can write its name; above the corner if there is room.
         score, size = f'{found["score"]:.2f}' if 'score' in found else '', round(34 * scale)
         texts = [' '.join(f'{name} {score}'.split()) for name in (found['class'], found['label'])]
         text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
