@@ -57,11 +57,9 @@ def get_inferencer(
     except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
         raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
     cfg = read_config(path)
-    # The libraries leave their scope behind as the process's default, and build modules under the default.
-    init_default_scope(cfg.get('default_scope'))
-    # On a model of its own, because the inferencers load whatever fits and go on.
+    init_default_scope(cfg.get('default_scope'))  # the libraries leave theirs behind
     checkpoint = read_checkpoint(weights, trust_checkpoint)
-    check_fit(MODELS.build(cfg.model), checkpoint)
+    check_fit(MODELS.build(cfg.model), checkpoint)  # the inferencers load whatever fits and go on
     with tensors_only(trust_checkpoint), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='palette does not exist|dataset_meta or class names are not saved')
         if cfg.get('default_scope') == 'mmpretrain':
@@ -85,9 +83,8 @@ def get_predictor(
     It takes a picture (H, W, 3), 8 bit, blue first, and returns ``boxes``, ``scores`` and ``labels`` as
     :class:`menet_mm.deploy.Runner` does, or a classifier's ``scores``. Also returns the classes, if they are known.
     """
-    # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()):  # the libraries log and print how they load things
         inferencer = get_inferencer(name, weights, device, trust_checkpoint)
     inferencer.show_progress = False  # the caller shows one bar over all pictures
     if not hasattr(inferencer.model, 'dataset_meta'):

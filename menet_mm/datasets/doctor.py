@@ -17,6 +17,7 @@ from menet_mm.utils.pictures import find_defect
 
 #: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
 MAX_IMAGES = 25_000
+LOCAL = ('local', 'disk')  # mmengine's backends that read files of this machine
 #: By the class whose methods read the files; a subclass that reads them otherwise is another one.
 CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
 
@@ -43,7 +44,8 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
         prefix, what = leaf.get('data_prefix') or '', f'the files of {leaf.get("type")}'
         paths = [leaf.get('data_root'), leaf.get('ann_file')]
         paths += prefix.values() if isinstance(prefix, dict) else [prefix]
-        if remote := [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args')):
+        backend = (leaf.get('backend_args') or {}).get('backend', 'local')
+        if remote := [path for path in paths if '://' in str(path)] or [backend] * (backend not in LOCAL):
             _skip(what, f'they are read through {remote[0]}')
         elif check := CHECKS.get(_find_reader(leaf)):
             check(leaf, data_hint)
@@ -61,11 +63,6 @@ def _find_reader(dataset: dict) -> str | None:
                 kind = kind or registry.get(name)
     methods = {'load_data_list', 'parse_data_info'}
     return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
-
-
-def _other_backends(arguments: dict | None) -> list[str]:
-    """The backend in mmengine's ``backend_args``, if it does not read local files."""
-    return [name for name in [(arguments or {}).get('backend', 'local')] if name not in ('local', 'disk')]
 
 
 def _skip(what: str, reason: str) -> None:
@@ -95,8 +92,10 @@ def _local_images(dataset: object, part: float) -> list[str]:
     # A subclass may read another form, and with ignore_empty pictures may be missing.
     steps = getattr(dataset.pipeline, 'transforms', [])
     loaders = [step for step in steps if type(step) is LoadImageFromFile and not step.ignore_empty]
-    loaders = [step for step in loaders if step.imdecode_backend != 'tifffile']
-    if steps and all(_other_backends(step.backend_args or step.file_client_args) for step in loaders):
+    settings = [
+        step.backend_args or step.file_client_args or {} for step in loaders if step.imdecode_backend != 'tifffile'
+    ]
+    if steps and not any(given.get('backend', 'local') in LOCAL for given in settings):
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
         return []
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))

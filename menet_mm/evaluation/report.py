@@ -94,10 +94,9 @@ def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.n
         detections.append([rows[labels == label] for label in range(classes)])
         truth = [(*i['bbox'], i['bbox_label'], i['ignore_flag']) for i in info['instances']]
         truth = np.array(truth, np.float32).reshape(-1, 6)
-        annotation = {}
-        for suffix, part in (('', truth[truth[:, 5] == 0]), ('_ignore', truth[truth[:, 5] == 1])):
-            annotation |= {f'bboxes{suffix}': part[:, :4], f'labels{suffix}': part[:, 4].astype(int)}
-        annotations.append(annotation)
+        easy, hard = (truth[truth[:, 5] == difficult] for difficult in (0, 1))
+        ignored = dict(bboxes_ignore=hard[:, :4], labels_ignore=hard[:, 4].astype(int))
+        annotations.append(dict(ignored, bboxes=easy[:, :4], labels=easy[:, 4].astype(int)))
     return detections, annotations
 
 

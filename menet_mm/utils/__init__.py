@@ -7,7 +7,7 @@ from importlib.util import find_spec
 def register_all_modules(init_default_scope: bool = False) -> None:
     """Register menet_mm's modules and those of MMDetection and MMPretrain, whichever are installed.
 
-    ``mmengine.hub`` calls it; our configs, which name scopes, need neither a call nor ``menet_mm`` as the default scope.
+    ``mmengine.hub`` calls it. ``menet_mm`` becomes the default scope only if asked for, because our configs name scopes.
     """
     from mmengine.registry import init_default_scope as set_default_scope
 

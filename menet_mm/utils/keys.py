@@ -14,13 +14,12 @@ from mmengine import registry as registries
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop, set_random_seed
 from torch.utils.data import DataLoader
 
 from menet_mm.errors import InputError
 
-REGISTRIES = [value for value in vars(registries).values() if isinstance(value, Registry)]
+REGISTRIES = [value for value in vars(registries).values() if isinstance(value, registries.Registry)]
 #: Top-level names that mmengine or our tools read, besides the parameters of Runner.
 MORE_NAMES = ('custom_imports', 'data_hint', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn')
 #: Keys that are taken out of a dict before its class is called, and the one that goes with ``--amp``.
