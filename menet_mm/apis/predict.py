@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,9 @@ def predict_folder(
 ) -> dict:
     """Run a model over ``images``: files, folders (searched to the bottom) or globs; skip and list those that are damaged.
 
-    ``load`` is called when the other arguments are checked, and returns what ``apis.inference.get_predictor`` does. ``out``
-    is a folder for drawings, ``table`` a JSON file for the results and for ``source``, such as the model's name; both leave
-    out detections below ``score_thr``.
-
-    Returns the JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model
-    took. Raises ``InputError`` if an argument cannot be used, or a drawing cannot be written.
+    ``load``, called when the other arguments are checked, returns what ``apis.inference.get_predictor`` does. ``out`` is a
+    folder for drawings, ``table`` a JSON file for the results and ``source``. Returns that file's content, ``others``, the
+    number of files that are no pictures, and the model's ``seconds``. Raises ``InputError`` if an argument cannot be used.
     """
     if not 0 <= score_thr <= 1:
         raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
@@ -42,17 +38,17 @@ def predict_folder(
     if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
-    say = partial(print, file=sys.stderr)
     if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
         names = f'{", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}'
         advice = 'install a font, such as the package fonts-noto-cjk or fonts-noto-core'
-        say(f'no font here has all characters of {names}: numbers of classes are drawn instead; {advice}')
+        what = f'no font here has all characters of {names}: numbers of classes are drawn instead'
+        print(f'{what}; {advice}', file=sys.stderr)
     results, skipped, seconds = [], [], 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
         image, defect = read_image(path)
         if defect:
             skipped.append(dict(image=str(path), reason=defect))
-            say(f'skipped {path}: {defect}')
+            print(f'skipped {path}: {defect}', file=sys.stderr)
             continue
         start = time.perf_counter()
         found = predict(image)

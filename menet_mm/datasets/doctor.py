@@ -92,9 +92,7 @@ def _local_images(dataset: object, part: float) -> list[str]:
     # A subclass may read another form, and with ignore_empty pictures may be missing.
     steps = getattr(dataset.pipeline, 'transforms', [])
     loaders = [step for step in steps if type(step) is LoadImageFromFile and not step.ignore_empty]
-    settings = [
-        step.backend_args or step.file_client_args or {} for step in loaders if step.imdecode_backend != 'tifffile'
-    ]
+    settings = [s.backend_args or s.file_client_args or {} for s in loaders if s.imdecode_backend != 'tifffile']
     if steps and not any(given.get('backend', 'local') in LOCAL for given in settings):
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
         return []

@@ -54,14 +54,11 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
         return out
     if out.exists() and any(out.iterdir()) and not stamp.is_file():
         raise InputError(f'{out} holds something else: choose an empty folder with --out')
-    try:
-        with atomic_path(out) as folder:
-            for split, count in (('trainval', train), ('test', test)):
-                _write_split(folder, split, count, seed)
-            write_text(folder / stamp.name, json.dumps(recipe))
-            shutil.rmtree(out, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f'{out} cannot be written ({error.strerror}): make room, or give another --out') from None
+    with atomic_path(out, '--out') as folder:
+        for split, count in (('trainval', train), ('test', test)):
+            _write_split(folder, split, count, seed)
+        write_text(folder / stamp.name, json.dumps(recipe))
+        shutil.rmtree(out, ignore_errors=True)
     return out
 
 

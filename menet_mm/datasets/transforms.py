@@ -48,14 +48,12 @@ class ExpandCrop(MinIoURandomCrop):
         x1, y1, x2, y2 = patch or (0, 0, width, height)
         if patch:
             kept = np.array([_has_centre(patch, box) for box in rows], bool)
-            boxes = boxes[kept]
-            boxes.translate_([-x1, -y1])
-            if self.bbox_clip_border:
-                boxes.clip_([y2 - y1, x2 - x1])
-            results['gt_bboxes'] = boxes
-            for key in ('gt_ignore_flags', 'gt_bboxes_labels'):
+            for key in ('gt_bboxes', 'gt_ignore_flags', 'gt_bboxes_labels'):
                 if results.get(key) is not None:
                     results[key] = results[key][kept]
+            results['gt_bboxes'].translate_([-x1, -y1])
+            if self.bbox_clip_border:
+                results['gt_bboxes'].clip_([y2 - y1, x2 - x1])
         results['img'] = cut_out(image, (x1 - left, y1 - top, x2 - left, y2 - top), self.expand.mean)
         results['img_shape'] = results['img'].shape[:2]
         return results

@@ -152,9 +152,8 @@ def draw_detections(
 ) -> None:
     """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
-    The first half has the highest AP of a single picture, the second the lowest; if no picture has objects, the highest and
-    the lowest scores. ``detections`` and ``annotations`` are those of :func:`match`. Raises ``InputError`` if a picture cannot
-    be read or the sheet cannot be written.
+    The first half has the highest AP of a picture, or scores if none has objects, the second the lowest. ``detections`` and
+    ``annotations`` are those of :func:`match`. Raises ``InputError`` if a picture cannot be read or the sheet not be written.
     """
     order, half = _rank(detections, annotations), count // 2
     chosen = order[:half] + order[half:][-half:]

@@ -1,7 +1,4 @@
-"""What the command lines in ``tools/`` share: messages and status, arguments, the config.
-
-Importing it loads neither torch nor an MM library, so that ``--help`` and mistakes in the arguments are answered at once.
-"""
+"""What the command lines in ``tools/`` share. Importing it loads neither torch nor an MM library, so that help comes at once."""
 
 import argparse
 import errno
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
 #: What the libraries say at every start, and a user cannot act on.
 USELESS = 'faster_coco_eval is not installed|Warning: The (bbox|polygon) is out of bounds|'
 USELESS += "Failed to add <class 'mmengine.visualization|'pin_memory' argument is set as true but no accelerator"
+TRUST = 'load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust'
 
 
 def run(main: Callable[[], None]) -> None:
@@ -51,10 +49,7 @@ def run(main: Callable[[], None]) -> None:
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag that lets checkpoints bring objects of any kind; hand it to ``checkpoints.use_tensors_only``."""
-    text = (
-        'load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust'
-    )
-    parser.add_argument('--trust-checkpoint', action='store_true', help=text)
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

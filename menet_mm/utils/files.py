@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from menet_mm.errors import InputError
+
 
 @contextmanager
 def atomic_files(folder: str | Path) -> Iterator[Path]:
@@ -19,12 +21,18 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary place, with the same name, for a file or a folder; it replaces a file at ``path``, but no folder."""
+def atomic_path(path: str | Path, option: str | None = None) -> Iterator[Path]:
+    """Give a temporary place, with the same name, for a file or a folder; it replaces a file at ``path``, but no folder.
+
+    If it cannot be written, ``InputError`` advises another value of the command line's ``option``, if there is one.
+    """
     try:
         with atomic_files(Path(path).parent) as folder:
             yield folder / Path(path).name
     except OSError as error:
+        if option:
+            sentence = f'{path} cannot be written ({error.strerror}): make room, or give another {option}'
+            raise InputError(sentence) from None
         if '.partial' in str(error.filename):
             error.filename = str(path)  # the name that the user knows
         raise

@@ -35,9 +35,8 @@ READERS |= dict(optim_wrapper=OptimWrapper, randomness=set_random_seed, model_wr
 def check_keys(cfg: Config, options: dict | None = None) -> None:
     """Check the keys of a config, and of options that are to be merged into it, against what reads them.
 
-    A dict with a ``type`` is compared with the parameters of its class, loops and data loaders with mmengine's, top-level
-    names with the runner's. What cannot be known is let pass, such as keys that a class hands to another library. Raises
-    ``InputError`` naming the first key that nothing reads, or that holds text for a number, with the nearest right one.
+    A dict with a ``type`` is compared with the parameters of its class, top-level names with the runner's; keys that a class
+    hands to another library pass. ``InputError`` names the first key that nothing reads, or that holds text for a number.
     """
     names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
     known = {*names, 'tta_model', 'tta_pipeline'}

@@ -74,11 +74,8 @@ def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
 
 def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
     """Write a picture (H, W, 3), blue first; ``options`` are of ``cv2.imencode``. Raises ``InputError`` if that fails."""
-    try:
-        with atomic_path(path) as partial:
-            partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
-    except OSError as error:
-        raise InputError(f'{path} cannot be written ({error.strerror}): make room, or give another --out') from None
+    with atomic_path(path, '--out') as partial:
+        partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
 
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
