@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -23,7 +22,6 @@ VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
 KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
 DRAWN_SCORE = 0.3  # detections below it are not drawn
 PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metrics begin that are plotted
-TILE = (600, 300)  # width and height of a drawn picture, ground truth and detections side by side
 
 
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
@@ -32,9 +30,8 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     ``predictions`` are of the test set of ``cfg``, by ``tools/test.py --out``; ``work_dir`` is that of the training. Raises
     ``InputError`` if there is no log, the predictions are others, or a picture cannot be read.
     """
-    init_default_scope('mmdet')
     log, found = read_log(work_dir), read_predictions(predictions)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, '_scope_': 'mmdet'})
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
     out, checkpoint = work_dir / 'report', work_dir / 'last_checkpoint'
@@ -157,7 +154,7 @@ def draw_detections(
     """
     order, half = _rank(detections, annotations), count // 2
     chosen = order[:half] + order[half:][-half:]
-    width, height = TILE
+    width, height = 600, 300  # of a pair of drawings
     classes, sheet = dataset.metainfo['classes'], Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     for place, i in enumerate(chosen):
         image, defect = read_image(source := dataset.get_data_info(i)['img_path'])
@@ -168,7 +165,7 @@ def draw_detections(
         found = zip(*(predictions[i]['pred_instances'][key].tolist() for key in KEYS), strict=True)
         found = [{'class': classes[b], 'label': b, 'score': s, 'box': box} for box, s, b in found if s >= DRAWN_SCORE]
         drawings = [draw_result(image, dict(detections=entries)) for entries in (truth, found)]
-        drawing = ImageOps.contain(Image.fromarray(np.hstack(drawings)[..., ::-1]), TILE)
+        drawing = ImageOps.contain(Image.fromarray(np.hstack(drawings)[..., ::-1]), (width, height))
         sheet.paste(drawing, (place % 3 * width, place // 3 * height))
     try:
         sheet.save(path)

@@ -15,8 +15,8 @@ def register_all_modules(init_default_scope: bool = False) -> None:
 
     for library in filter(find_spec, ('mmdet', 'mmpretrain')):
         import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    # Without mmdet there are no transforms.
-    for registry in (HOOKS, MODELS, PARAM_SCHEDULERS, *([TRANSFORMS] if find_spec('mmdet') else [])):
+    ours = [HOOKS, MODELS, PARAM_SCHEDULERS, *([TRANSFORMS] if find_spec('mmdet') else [])]  # the last are mmdet's
+    for registry in ours:
         registry.import_from_location()
     if init_default_scope:
         set_default_scope('menet_mm')

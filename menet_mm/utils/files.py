@@ -24,7 +24,7 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
 def atomic_path(path: str | Path, option: str | None = None) -> Iterator[Path]:
     """Give a temporary place, with the same name, for a file or a folder; it replaces a file at ``path``, but no folder.
 
-    If it cannot be written, ``InputError`` advises another value of the command line's ``option``, if there is one.
+    If it cannot be written, ``InputError`` names the ``option`` of the command line that gave the path, if one did.
     """
     try:
         with atomic_files(Path(path).parent) as folder:

@@ -40,9 +40,6 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     """
     names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
     known = {*names, 'tta_model', 'tta_pipeline'}
-    for name in cfg:  # a file may have variables of any other name
-        if name not in known and (near := get_close_matches(name, names, 1, cutoff=0.88)):
-            raise InputError(f'the config sets {name}, which nothing reads: did you mean {near[0]}?')
     given = {_check_option(cfg, option, known) for option in options or ()}
     if options:
         cfg = deepcopy(cfg)
@@ -50,6 +47,8 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     for name in cfg:
         if name in known:
             _check(cfg[name], name, cfg.get('default_scope'), given)
+        elif near := get_close_matches(name, names, 1, cutoff=0.88):  # a file may have variables of any other name
+            raise InputError(f'the config sets {name}, which nothing reads: did you mean {near[0]}?')
 
 
 def _check_option(cfg: dict, option: str, known: Collection[str]) -> str:

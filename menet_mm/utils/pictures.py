@@ -80,8 +80,7 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
     """Draw an entry of ``tools/infer.py --json``, with or without scores, on a copy of a picture (H, W, 3), 8 bit, blue first."""
-    # Pillow takes blue for red, which changes the hue of the boxes and nothing else.
-    drawing = Image.fromarray(image)
+    drawing = Image.fromarray(image)  # Pillow takes blue for red, which only changes the hue of the boxes
     canvas, (width, height) = ImageDraw.Draw(drawing), drawing.size
     scale = max(0.4, min(width, height) / 900)  # readable on a thumbnail and on a large photograph
 

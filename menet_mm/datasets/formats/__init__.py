@@ -14,9 +14,8 @@ def existing(dataset: dict, path: str, data_hint: str | None, folder: bool = Fal
     """Return a file or a folder, seen from ``data_root``; raise ``InputError`` with how to get the data if it is not there."""
     found = Path(dataset.get('data_root') or '', path)
     if not (found.is_dir() if folder else found.is_file()):
-        raise InputError(
-            f'no data set: {found} does not exist; {data_hint or "get it"}, or set data_root to where it is'
-        )
+        advice = f'{data_hint or "get it"}, or set data_root to where it is'
+        raise InputError(f'no data set: {found} does not exist; {advice}')
     return found
 
 
