@@ -15,8 +15,7 @@ from menet_mm.datasets.formats import coco, folders, voc
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import find_defect
 
-#: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
-MAX_IMAGES = 25_000
+MAX_IMAGES = 25_000  # larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: all would take minutes
 LOCAL = ('local', 'disk')  # mmengine's backends that read files of this machine
 #: By the class whose methods read the files; a subclass that reads them otherwise is another one.
 CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}

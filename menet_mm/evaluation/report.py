@@ -17,8 +17,7 @@ from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import draw_result, read_image
 
-#: Settings of ``eval_map`` that make it VOC's rule.
-VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
+VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')  # for ``eval_map``
 KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
 DRAWN_SCORE = 0.3  # detections below it are not drawn
 PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metrics begin that are plotted
@@ -27,8 +26,7 @@ PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metri
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
 
-    ``predictions`` are of the test set of ``cfg``, by ``tools/test.py --out``; ``work_dir`` is that of the training. Raises
-    ``InputError`` if there is no log, the predictions are others, or a picture cannot be read.
+    ``predictions`` are by ``tools/test.py --out``. ``InputError`` if there is no log, or they or the pictures do not fit.
     """
     log, found = read_log(work_dir), read_predictions(predictions)
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, '_scope_': 'mmdet'})
@@ -51,8 +49,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 def read_predictions(path: Path) -> list[dict]:
     """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
-    Each picture has ``img_id``, ``img_path`` and, in ``pred_instances``, tensors ``bboxes``, ``scores``, ``labels``. Raises
-    ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
+    Each has ``img_id``, ``img_path`` and ``pred_instances``, tensors ``bboxes``, ``scores``, ``labels``; else ``InputError``.
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:

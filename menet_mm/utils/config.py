@@ -12,8 +12,7 @@ from menet_mm.errors import InputError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-#: Where configs are looked for by name: in the current folder and in the installed package.
-FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')
+FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')  # where configs are looked for by name
 
 
 def find_config(name: str | Path) -> Path:

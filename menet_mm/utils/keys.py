@@ -105,7 +105,7 @@ def _check(node: object, path: str, scope: str | None, given: Collection[str]) -
         place = f'{path}.{key}'
         if readers and key not in MORE_KEYS:
             name = getattr(readers[0], '__name__', repr(readers[0]))  # a partial has none
-            if isinstance(value, str) and all(_is_number(parameters.get(key)) for parameters, _ in found):
+            if isinstance(value, str) and all(parameters.get(key) for parameters, _ in found):
                 raise InputError(f"{place} of {name} must be a number, but is '{value}'")
             unknown = key not in takes and all(complete for _, complete in found)
             near = get_close_matches(key, takes, 1, cutoff=0.82) if unknown else []
@@ -113,11 +113,6 @@ def _check(node: object, path: str, scope: str | None, given: Collection[str]) -
                 hint = f'did you mean {path}.{near[0]}?' if near else f'it takes {", ".join(sorted(takes))}'
                 raise InputError(f'{place} is no setting of {name}: {hint}')
         _check(value, place, scope, given)
-
-
-def _is_number(parameter: inspect.Parameter | None) -> bool:
-    default = getattr(parameter, 'default', None)
-    return type(default) in (int, float) and 'str' not in str(parameter.annotation)
 
 
 def _find(kind: str | Callable, scope: str | None) -> list[Callable]:
@@ -134,17 +129,17 @@ def _find(kind: str | Callable, scope: str | None) -> list[Callable]:
 
 
 @cache
-def _parameters_of(reader: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Parameters of a function or class, and of parents that get all of its ``**kwargs``, by name; whether these are all."""
-    found: dict[str, inspect.Parameter] = {}
+def _parameters_of(reader: Callable) -> tuple[dict[str, bool], bool]:
+    """Parameters of a function or class, and of parents that get all of its ``**kwargs``: if numbers; if these are all."""
+    found: dict[str, bool] = {}
     parents = [vars(parent) for parent in getattr(reader, '__mro__', ())]
     for step in [parent['__init__'] for parent in parents if '__init__' in parent] or [reader]:
         try:  # not of what a decorator wraps: it may rename keys, as mmcv's for old names does
             parameters = inspect.signature(step, follow_wrapped=False).parameters.values()
         except (TypeError, ValueError):  # written in C
             return found, False
-        found = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | found
-        found.pop('self', None)
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != 'self']
+        found = {p.name: type(p.default) in (int, float) and 'str' not in str(p.annotation) for p in named} | found
         rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
         if not rest or not _hands_on(step, rest[0]):
             return found, not rest

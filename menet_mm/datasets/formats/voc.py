@@ -31,9 +31,8 @@ def _read_names(path: Path, classes: list[str]) -> list[str]:
     """Names of the objects in one file; every field that mmdet reads of an object of the classes must be valid."""
     try:
         root = ET.parse(path).getroot()
-        if (size := root.find('size')) is not None:
-            for side in ('width', 'height'):
-                int(size.find(side).text)
+        for side in ('width', 'height') if root.find('size') is not None else ():
+            int(root.find(f'size/{side}').text)
         names = [str(obj.find('name').text) for obj in root.findall('object')]
         for obj, name in zip(root.findall('object'), names, strict=True):
             if not classes or name in classes:
