@@ -78,10 +78,9 @@ def get_inferencer(
 def get_predictor(
     name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
-    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it.
+    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it; also return its classes or None.
 
-    It takes a picture (H, W, 3), 8 bit, blue first, and returns ``boxes``, ``scores`` and ``labels`` as
-    :class:`menet_mm.deploy.Runner` does, or a classifier's ``scores``. Also returns the classes, if they are known.
+    The function turns a picture (H, W, 3), 8 bit, blue first, into what :class:`menet_mm.deploy.Runner` makes of it.
     """
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
     with redirect_stdout(io.StringIO()):  # the libraries log and print how they load things

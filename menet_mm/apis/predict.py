@@ -39,10 +39,9 @@ def predict_folder(
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
     if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
-        names = f'{", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}'
-        advice = 'install a font, such as the package fonts-noto-cjk or fonts-noto-core'
-        what = f'no font here has all characters of {names}: numbers of classes are drawn instead'
-        print(f'{what}; {advice}', file=sys.stderr)
+        names = ', '.join(unwritable[:5]) + (', ...' if unwritable[5:] else '')
+        what = f'no font here has all characters of {names}: numbers of classes are drawn instead; install a font, '
+        print(f'{what}such as the package fonts-noto-cjk or fonts-noto-core', file=sys.stderr)
     results, skipped, seconds = [], [], 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
         image, defect = read_image(path)

@@ -12,9 +12,8 @@ from menet_mm.utils.files import atomic_path
 
 def dump_metric(scope: str, path: str) -> BaseMetric:
     """Build the metric that writes predictions, a dict for each picture, to ``path`` (.pkl); of mmdet without ground truth."""
-    parent = METRICS.get('mmdet.DumpDetResults') if scope == 'mmdet' else DumpResults
 
-    class DumpTensors(parent):
+    class DumpTensors(METRICS.get('mmdet.DumpDetResults') if scope == 'mmdet' else DumpResults):
         def compute_metrics(self, results: list[dict]) -> dict:
             with atomic_path(self.out_file_path) as partial:
                 torch.save(apply_to(results, lambda value: True, _plain), partial)

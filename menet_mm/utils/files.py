@@ -22,10 +22,7 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_path(path: str | Path, option: str | None = None) -> Iterator[Path]:
-    """Give a temporary place, with the same name, for a file or a folder; it replaces a file at ``path``, but no folder.
-
-    If it cannot be written, ``InputError`` names the ``option`` of the command line that gave the path, if one did.
-    """
+    """Give a temporary place for a file, or a new folder, that then moves to ``path``; an ``InputError`` names the ``option``."""
     try:
         with atomic_files(Path(path).parent) as folder:
             yield folder / Path(path).name
