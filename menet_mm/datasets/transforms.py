@@ -69,9 +69,10 @@ class ExpandCrop(MinIoURandomCrop):
                 # mmdet writes uniform(width - w), which lies between that and 1.
                 left, top = _uniform(width - w, 1), _uniform(height - h, 1)
                 patch = int(left), int(top), int(left + w), int(top + h)
-                large = patch[0] < patch[2] and patch[1] < patch[3]
-                centres = [_has_centre(patch, box) for box in boxes] or [True]
-                if large and any(centres) and all(_iou(patch, box) >= min_iou for box in boxes):
+                if patch[2] == patch[0] or patch[3] == patch[1]:
+                    continue
+                enough = all(_iou(patch, box) >= min_iou for box in boxes)
+                if enough and (not boxes or any(_has_centre(patch, box) for box in boxes)):
                     return patch
         return None
 
