@@ -1,13 +1,11 @@
 """What the JSON beside an exported model says. The class that writes it also reads it, and checks every field."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Self, get_args, get_origin, get_type_hints
 
 from menet_mm.errors import InputError
 
@@ -30,8 +28,6 @@ Share = Annotated[float, _number(0, 1, int, float)]
 #: How many at most; -1 is all but the last, as in MMDetection.
 Limit = Annotated[int, _number(-1, inf, int)]
 Texts = Annotated[Sequence[str], _list(lambda value: isinstance(value, str))]
-Shape = Annotated[Sequence[int], lambda value: _list(_side, 4)(value) and value[1] == 3]
-Steps = Annotated[Sequence['Step'], _list(lambda value: isinstance(value, Step))]
 
 
 class _Checked:
@@ -53,7 +49,7 @@ class Input(_Checked):
     """The network's input: name, shape (N, 3, h, w), and how 8-bit pixels become numbers."""
 
     name: str
-    shape: Shape
+    shape: Annotated[Sequence[int], lambda value: _list(_side, 4)(value) and value[1] == 3]
     channel_order: Literal['RGB', 'BGR']
     mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), 3)]
     std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), 3)]
@@ -109,7 +105,7 @@ class Description(_Checked):
     task: Literal['classification', 'detection']
     runtime: str
     input: Input
-    preprocess: Steps
+    preprocess: Annotated[Sequence[Step], _list(lambda value: isinstance(value, Step))]
     classes: Texts
     outputs: Texts
     precision: Literal['fp32', 'int8'] = 'fp32'
@@ -131,7 +127,7 @@ class Description(_Checked):
         return tuple(self.input.shape[2:])
 
     @classmethod
-    def read(cls, model: Path) -> Description:
+    def read(cls, model: Path) -> Self:
         """Read what lies beside a model. Raises InputError if it is missing or of another form."""
         path = description_path(model)
         try:

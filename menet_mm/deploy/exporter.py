@@ -1,7 +1,5 @@
 """Exporting a trained model: it is written for a runtime with all that a caller needs, and what was written is checked."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging
@@ -43,6 +41,18 @@ class Difference(NamedTuple):
     boxes: float
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what libraries print; errors still come as exceptions."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+
+
 def export(
     config: str | Path,
     checkpoint: str,
@@ -69,15 +79,14 @@ def export(
         raise InputError('export needs at least one picture to compare on')
     if int8 and not calibration:
         raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
-    runtime = _check_runtime(out, int8, dynamic_batch)
+    runtime = _find_runtime(out, int8, dynamic_batch)
     cfg, model, content = _load(config, checkpoint, trust_checkpoint)
     size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
-    with quiet():
-        settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
-        sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
-        description = describe(cfg, reference, runtime, content, **settings, checkpoint_sha256=sha256)
+    sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch, checkpoint_sha256=sha256)
+    description = describe(cfg, reference, runtime, content, **settings)
     with atomic_files(out.parent) as folder:
         draft = folder / out.name
         description.write(draft)
@@ -94,11 +103,11 @@ def export(
     return found
 
 
-def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
+@quiet()
+def _find_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
     """Tell the runtime of a file and check, before anything is loaded, that it can be written."""
     runtime = runtime_of(out)
-    with quiet():
-        runtime.check(int8, dynamic_batch)
+    runtime.check(int8, dynamic_batch)
     for other in RUNTIMES.values():
         if other is not runtime and runtime.weights == other.weights and out.with_suffix(other.suffix).exists():
             names = f'{out.name} and {out.stem}{other.suffix}'
@@ -106,14 +115,14 @@ def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
     return runtime
 
 
+@quiet()
 def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.Module, dict]:
     """Read a config and build its model with the weights of a checkpoint."""
     cfg = read_config(config)
     init_default_scope(cfg.get('default_scope'))
     # Where MMPretrain has it; MMEngine's runner moves it likewise.
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    with quiet():
-        model = MODELS.build(cfg.model).eval()
+    model = MODELS.build(cfg.model).eval()
     check_exportable(model)
     content = read_checkpoint(checkpoint, trust)
     check_fit(model, content)
@@ -121,13 +130,13 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
     return cfg, model, content
 
 
+@quiet()
 def describe(
     cfg: Config, function: Logits | RawDetections, runtime: Runtime, content: dict, **settings: object
 ) -> Description:
     """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content.
 
-    Raises:
-        InputError: if the config has values that no description can hold.
+    InputError if the config has values that no description can hold.
     """
     steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
@@ -140,14 +149,10 @@ def describe(
     nms = None
     if isinstance(function, RawDetections):
         test = function.model.test_cfg
-        nms = Nms(
-            score_threshold=test.score_thr,
-            iou_threshold=test.nms.iou_threshold,
-            pre=test.get('nms_pre', -1),
-            min_size=max(0, test.get('min_bbox_size', 0)),  # boxes without area are left out in any case
-            max_per_image=test.max_per_img,
-            anchors=function.anchors,
-        )
+        smallest = max(0, test.get('min_bbox_size', 0))  # boxes without area are left out in any case
+        limits = dict(pre=test.get('nms_pre', -1), min_size=smallest, max_per_image=test.max_per_img)
+        nms = Nms(test.score_thr, test.nms.iou_threshold, **limits, anchors=function.anchors)
+    libraries = ('torch', runtime.name, 'onnx', 'pnnx', 'nncf')
     return Description(
         task='detection' if nms else 'classification',
         runtime=runtime.name,
@@ -157,7 +162,7 @@ def describe(
         outputs=runtime.output_names(function.outputs),
         nms=nms,
         config=Path(cfg.filename).name,
-        versions=dict(menet_mm=__version__, **library_versions(('torch', runtime.name, 'onnx', 'pnnx', 'nncf'))),
+        versions=dict(menet_mm=__version__, **library_versions(libraries)),
         **settings,
     )
 
@@ -167,10 +172,7 @@ def compare(
 ) -> Difference:
     """Measure how an exported model differs from the function of the trained one, each with its own preprocessing.
 
-    Pictures are given alone, or with their mirror images if the model takes any batch.
-
-    Raises:
-        InputError: if the preprocessing differs.
+    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ.
     """
     differences = []
     for image in images:
@@ -197,19 +199,8 @@ def _check_difference(found: Difference, description: Description) -> None:
     allowed = SCORE_TOLERANCE if description.nms else RUNTIMES[description.runtime].tolerance
     holds = found.scores <= allowed and found.boxes <= BOX_TOLERANCE
     if not (np.isfinite(found).all() if description.precision == 'int8' else holds):
+        is_off = f'differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes'
+        bounds = f'more than {allowed:g} and {BOX_TOLERANCE}'
         raise InputError(
-            f'the exported model differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes, '
-            f'more than {allowed:g} and {BOX_TOLERANCE}: nothing was written; please report it with config and versions'
+            f'the exported model {is_off}, {bounds}: nothing was written; please report it with config and versions'
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what libraries print; errors still come as exceptions."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)

@@ -1,8 +1,7 @@
 """Classifiers and SSD detectors as functions of one tensor, which is what other runtimes take."""
 
-from __future__ import annotations
+from math import log
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,6 @@ class Logits(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
-        """Compute the logits."""
         return self.model(image, mode='tensor')
 
 
@@ -43,11 +41,9 @@ class RawDetections(nn.Module):
         self.register_buffer('prior_centre', (high + low) / 2)
         self.register_buffer('means', low.new_tensor(model.bbox_head.bbox_coder.means))
         self.register_buffer('stds', low.new_tensor(model.bbox_head.bbox_coder.stds))
-        # mmdet.structures.bbox.delta2bbox lets a box grow by no more than this.
-        self.largest = float(np.log(1000 / 16))
+        self.largest = log(1000 / 16)  # mmdet.structures.bbox.delta2bbox lets a box grow by no more than this
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute boxes and scores of all anchors."""
         maps, deltas = self.model.bbox_head(self.model.extract_feat(image))
         classes = self.model.bbox_head.cls_out_channels
         scores = torch.cat([m.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, classes)) for m in maps], dim=1)
@@ -55,10 +51,9 @@ class RawDetections(nn.Module):
         deltas = deltas * self.stds + self.means
         centre = self.prior_centre + deltas[..., :2] * self.prior_size
         half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
-        height, width = self.size
         low, high = centre - half, centre + half
-        x1, x2 = (side[..., 0].clamp(0, width) for side in (low, high))
-        y1, y2 = (side[..., 1].clamp(0, height) for side in (low, high))
+        y1, y2 = (side[..., 1].clamp(0, self.size[0]) for side in (low, high))
+        x1, x2 = (side[..., 0].clamp(0, self.size[1]) for side in (low, high))
         # The last class is the background.
         return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]
 
@@ -81,10 +76,9 @@ def check_exportable(model: nn.Module) -> None:
 
 
 def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
-    """Make a function of one tensor (N, 3, h, w) out of a model that was built from a config, or its :func:`to_deploy` form.
+    """Make a function of (N, 3, h, w) out of a model that was built from a config, or its :func:`to_deploy` form.
 
-    Raises:
-        InputError: if it is neither a classifier nor an SSD detector.
+    InputError if it is neither a classifier nor an SSD detector.
     """
     check_exportable(model)
     return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)

@@ -1,7 +1,5 @@
 """Exported models without torch: preprocessing, a runtime, post-processing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import numpy as np
 from menet_mm.errors import InputError
 
 from .description import Description
-from .postprocess import Result, postprocess
+from .postprocess import Result, Sizes, postprocess
 from .preprocess import preprocess
 from .runtimes import runtime_of
 
@@ -28,11 +26,6 @@ class Runner:
 
     Raises:
         InputError: if a file is missing or damaged, the runtime is not installed, or it cannot compute in this precision.
-
-    Example:
-        >>> from menet_mm.deploy import Runner
-        >>> detect = Runner('ssd_menet108.onnx')  # doctest: +SKIP
-        >>> detect(cv2.imread('street.jpg'))[0]['boxes']  # doctest: +SKIP
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, precision: str = 'fp32') -> None:
@@ -50,33 +43,24 @@ class Runner:
         return preprocess(image, self.description)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> its outputs.
+        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> logits (N, C) in a list of one.
 
-        These are logits (N, C), or boxes (N, A, 4) in pixels of the input and scores (N, A, C) of all anchors.
+        Of a detector: boxes (N, A, 4) in pixels of the input and scores (N, A, C) of all anchors.
         """
         if self.description.dynamic_batch or len(batch) == 1:
             return self._network(batch)
         parts = [self._network(batch[i : i + 1]) for i in range(len(batch))]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def postprocess(
-        self, outputs: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], score_thr: float | None = None
-    ) -> list[Result]:
-        """Turn the outputs of :meth:`infer` for pictures of (height, width) into results.
+    def postprocess(self, outputs: Sequence[np.ndarray], sizes: Sizes, score_thr: float | None = None) -> list[Result]:
+        """Turn the outputs of :meth:`infer` for pictures of (height, width) into results. InputError if they do not fit.
 
         Detections of no more than ``score_thr``, by default the description's ``nms.score_threshold``, are left out.
-
-        Raises:
-            InputError: if the outputs do not fit the description.
         """
         return postprocess(outputs, sizes, self.description, score_thr)
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray], score_thr: float | None = None) -> list[Result]:
-        """Run one picture or several, all in one batch if exported with ``--dynamic-batch``; see the other methods.
-
-        Returns:
-            For each picture ``boxes`` (n, 4), ``scores`` and ``labels``, or ``scores`` (C,), see :data:`Result`.
-        """
+        """Run one picture or several, all in one batch if exported with ``--dynamic-batch``; a :data:`Result` for each."""
         images = list(images) if isinstance(images, list | tuple) else [images]
         if not images:
             return []

@@ -39,9 +39,8 @@ def pad_sums(layout: NetworkLayout) -> None:
 
 
 def pad_bottleneck(layout: NetworkLayout) -> None:
-    """Pad the bottleneck, so that the depthwise convolution is blocked."""
+    """Pad the bottleneck, so that the depthwise convolution is blocked: all groups together, not each."""
     for unit in layout.units:
-        # All groups together must be a multiple, not each.
         unit.multiple = DEPTHWISE_BLOCK // gcd(unit.groups, DEPTHWISE_BLOCK)
 
 
@@ -78,13 +77,13 @@ def absorb_shuffle(layout: NetworkLayout) -> None:
 def average_as_convolution(layout: NetworkLayout) -> None:
     """Write the 3x3 average as a depthwise convolution, unless whole blocks let the pooling itself be blocked."""
     for unit in layout.units:
-        unit.average_as_convolution = unit.pooled is not None and unit.entering.width % unit.block != 0
+        unit.average_as_convolution = unit.pools and unit.entering.width % unit.block != 0
 
 
 def activation_before_concat(layout: NetworkLayout) -> None:
     """Put the ReLU into the expanding convolution; the pooled input needs none, as averages of a ReLU are not negative."""
     for unit in layout.units:
-        unit.activation_before_concat = unit.pooled is not None and unit.relu
+        unit.activation_before_concat = unit.pools and unit.relu
 
 
 def block_sums(layout: NetworkLayout) -> None:

@@ -7,11 +7,9 @@ Letters: b is the width of a unit's bottleneck, g its groups, k the width of its
 :data:`menet_mm.deploy.forms.BLOCKS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 
 @dataclass(frozen=True)
@@ -22,26 +20,26 @@ class ChannelMap:
     width: int
 
     @classmethod
-    def spaced(cls, channels: int, multiple: int = 1, groups: int = 1) -> ChannelMap:
+    def spaced(cls, channels: int, multiple: int = 1, groups: int = 1) -> Self:
         """Channels in their order, each group padded at its end to a multiple."""
         size = channels // groups
         padded = -(-size // multiple) * multiple
         return cls(tuple(i * padded + j for i in range(groups) for j in range(size)), groups * padded)
 
-    def dense(self) -> ChannelMap:
+    def dense(self) -> Self:
         """The channels in their order, without padding."""
-        return ChannelMap.spaced(len(self.index))
+        return self.spaced(len(self.index))
 
-    def select(self, channels: Sequence[int]) -> ChannelMap:
+    def select(self, channels: Sequence[int]) -> Self:
         """These channels, in this order, where they are."""
         return ChannelMap(tuple(self.index[channel] for channel in channels), self.width)
 
-    def gather(self, target: ChannelMap) -> list[int]:
+    def gather(self, target: Self) -> list[int]:
         """The position to read for each position of the target. Its padding, which meets zero weights, reads any."""
         read = dict(zip(target.index, self.index, strict=True))
         return [read.get(position, self.index[0]) for position in range(target.width)]
 
-    def __add__(self, other: ChannelMap) -> ChannelMap:
+    def __add__(self, other: Self) -> Self:
         """The map of two tensors that are concatenated."""
         return ChannelMap(self.index + tuple(i + self.width for i in other.index), self.width + other.width)
 
@@ -54,10 +52,10 @@ class UnitLayout:
     groups: int
     channels: int  # b
     compresses_densely: bool  # whether the compressing convolution has no groups, as in the first unit of a network
+    pools: bool  # whether the pooled input is concatenated behind the branch, without padding, as with stride 2
     relu: bool  # whether the activation is a ReLU
     entering: ChannelMap
     branch: ChannelMap  # what the expanding convolution writes
-    pooled: ChannelMap | None  # the pooled input, which is concatenated behind the branch; None with stride 1
     side: ChannelMap | None  # the k channels inside the side path; None if there is none
     multiple: int = 1  # to which each group of the bottleneck is padded
     #: In front of the depthwise convolution and the side path, behind them, or in the weights of the first convolution.
@@ -69,7 +67,7 @@ class UnitLayout:
     @property
     def leaving(self) -> ChannelMap:
         """What the unit returns."""
-        return self.branch if self.pooled is None else self.branch + self.pooled
+        return self.branch + self.entering.dense() if self.pools else self.branch
 
     @property
     def shuffled(self) -> list[int]:

@@ -30,26 +30,18 @@ Outputs = Sequence[str] | None
 class Runtime:
     """A runtime; its row says what is true of it, its module does the work."""
 
-    #: Name of the module here and of the Python package that runs models.
-    name: str
-    #: As ``tools/export.py --to`` calls it.
-    format: str
-    #: Endings of the model's file and of the file with its weights, if that is another.
-    suffix: str
-    weights: str | None = None
+    name: str  # of the module here and of the Python package that runs models
+    format: str  # as tools/export.py --to calls it
+    suffix: str  # of the model's file
+    weights: str | None = None  # suffix of the file with its weights, if that is another
     input_name: str = 'image'
-    #: ``{name}`` is the function's name of an output, ``{number}`` its place.
-    output_name: str = '{name}'
-    #: How much logits may differ from PyTorch's, relative to the largest.
-    tolerance: float = 1e-4
+    output_name: str = '{name}'  # or with {number}, its place
+    tolerance: float = 1e-4  # how much logits may differ from PyTorch's, relative to the largest
     precisions: tuple[str, ...] = ('fp32',)
     int8: bool = True
-    #: Whether one run can take several pictures. If not, a loaded model runs the pictures of a batch one by one.
-    dynamic_batch: bool = True
-    #: Whether its form depends on the processor, see ``block`` of :func:`menet_mm.deploy.to_deploy`.
-    block: bool = False
-    #: Packages that writing and quantizing need besides.
-    write_packages: tuple[str, ...] = ('onnx', 'onnxscript')
+    dynamic_batch: bool = True  # whether one run can take several pictures; if not, they run one by one
+    block: bool = False  # whether its form depends on the processor, see to_deploy
+    write_packages: tuple[str, ...] = ('onnx', 'onnxscript')  # that writing and quantizing need besides
     quantize_packages: tuple[str, ...] = ()
 
     @property
@@ -58,7 +50,7 @@ class Runtime:
 
     def files(self, model: Path) -> list[Path]:
         """The files of a model, without its description."""
-        return [model, *([model.with_suffix(self.weights)] if self.weights else [])]
+        return [model, model.with_suffix(self.weights)] if self.weights else [model]
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         """What the outputs of a function are called in the written file."""
@@ -101,10 +93,9 @@ class Runtime:
         precision: str = 'fp32',
         int8: bool = False,
     ) -> Network:
-        """Load a model; ``int8`` says that it is quantized, ``threads`` and ``precision`` are as in :class:`Runner`.
+        """Load a model, quantized if ``int8``; ``threads`` and ``precision`` are as in :class:`Runner`.
 
-        Raises:
-            InputError: if the precision is not possible, the runtime is not installed, or the file is damaged.
+        InputError if the precision is not possible, the runtime is not installed, or the file is damaged.
         """
         if precision not in self.precisions:
             known = ' or '.join(self.precisions)
@@ -124,8 +115,7 @@ _NCNN = dict(input_name='in0', output_name='out{number}', tolerance=1e-3, dynami
 _ROWS = (
     Runtime('onnxruntime', 'onnx', '.onnx', block=True),
     Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
-    # ncnn's quantizer is no part of the Python package.
-    Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),
+    Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),  # its quantizer is no part of the Python package
 )
 #: By name.
 RUNTIMES = {runtime.name: runtime for runtime in _ROWS}
@@ -142,4 +132,4 @@ def runtime_of(path: str | Path) -> Runtime:
 
 def is_exported(path: str | Path) -> bool:
     """Tell whether a file is an exported model, by its ending."""
-    return any(Path(path).suffix == runtime.suffix for runtime in RUNTIMES.values())
+    return Path(path).suffix in {runtime.suffix for runtime in RUNTIMES.values()}

@@ -27,9 +27,9 @@ ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
 def without_amx() -> Iterator[None]:
     """Have OpenVINO leave Intel's AMX alone, if it computes for the first time in this process within the context.
 
-    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), and crashes
-    in some (https://github.com/openvinotoolkit/openvino/issues/37577). What it may use is read from the environment, once;
-    processes that this one starts choose for themselves.
+    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), or crashes
+    (https://github.com/openvinotoolkit/openvino/issues/37577). It reads the variable once; processes that this one starts
+    choose for themselves.
     """
     chosen = ISA in os.environ
     os.environ.setdefault(ISA, WITHOUT_AMX)
@@ -74,17 +74,13 @@ def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, pre
         # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
-        # OpenVINO would choose the precision by itself.
-        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), PERFORMANCE_HINT='LATENCY')
-        if threads:
-            properties['INFERENCE_NUM_THREADS'] = threads
-        model = core.compile_model(str(path), 'CPU', properties)
+        # OpenVINO would choose the precision by itself; no threads are its default number.
+        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), INFERENCE_NUM_THREADS=threads or 0)
+        model = core.compile_model(str(path), 'CPU', dict(properties, PERFORMANCE_HINT='LATENCY'))
     kernels = [op.get_rt_info()['primitiveType'].astype(str) for op in model.get_runtime_model().get_ops()]
     if any('amx' in kernel and 'I8' in kernel for kernel in kernels):
-        raise InputError(
-            f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit: set {ISA}={WITHOUT_AMX} '
-            'before OpenVINO is first used in this process'
-        )
+        wrong = f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit'
+        raise InputError(f'{wrong}: set {ISA}={WITHOUT_AMX} before OpenVINO is first used in this process')
     names = outputs or [output.any_name for output in model.outputs]
     # A request holds the tensors of one run, so each thread has its own.
     local = threading.local()
