@@ -26,8 +26,7 @@ from .description import Description, Input, Nms
 from .forms import to_deploy
 from .functions import Logits, RawDetections, check_exportable, make_function
 from .pipeline import find_test_set, own_preprocess, preprocess_steps
-from .preprocess import preprocess
-from .runner import Runner
+from .runner import Runner, preprocess
 from .runtimes import RUNTIMES, Runtime, runtime_of
 
 #: What may differ from PyTorch: a detector's boxes in pixels and its scores, and the input. Of logits, see :class:`Runtime`.

@@ -13,7 +13,7 @@ from torch import nn
 
 from menet_mm.errors import InputError
 
-from .passes import channels, layers
+from .passes import layers, layout
 from .passes.rearrange import rearrange
 
 #: Numbers of channels that ONNX Runtime's blocked layout keeps together: 8 on an x86 processor, 16 on one with AVX-512 and
@@ -21,9 +21,9 @@ from .passes.rearrange import rearrange
 BLOCKS = (8, 16)
 #: Passes that change a network's channel layout, in their order. Without ``fold_norms`` they have no effect.
 LAYOUT_PASSES = (
-    *(channels.pad_stem, channels.pad_sums, channels.pad_bottleneck, channels.pad_groups, channels.pad_side_path),
-    *(channels.move_shuffle, channels.absorb_shuffle, channels.average_as_convolution),
-    *(channels.activation_before_concat, channels.block_sums),
+    *(layout.pad_stem, layout.pad_sums, layout.pad_bottleneck, layout.pad_groups, layout.pad_side_path),
+    *(layout.move_shuffle, layout.absorb_shuffle, layout.average_as_convolution),
+    *(layout.activation_before_concat, layout.block_sums),
 )
 _PASSES = dict(
     torch=(layers.channels_last,),
