@@ -1,7 +1,7 @@
 """What the JSON beside an exported model says. The class that writes it also reads it, and checks every field."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
@@ -17,10 +17,8 @@ def _number(low: float, high: float, *kinds: type) -> Callable[[object], bool]:
     return lambda value: type(value) in kinds and isfinite(value) and low <= value <= high
 
 
-def _list(holds: Callable[[object], bool], *counts: int) -> Callable[[object], bool]:
-    return lambda values: (
-        isinstance(values, list | tuple) and (not counts or len(values) in counts) and all(map(holds, values))
-    )
+def _list(rule: Callable[[object], bool], counts: Container[int] = range(2**31)) -> Callable[[object], bool]:
+    return lambda items: isinstance(items, list | tuple) and len(items) in counts and all(map(rule, items))
 
 
 _side = _number(1, 65_535, int)
@@ -49,10 +47,10 @@ class Input(_Checked):
     """The network's input: name, shape (N, 3, h, w), and how 8-bit pixels become numbers."""
 
     name: str
-    shape: Annotated[Sequence[int], lambda value: _list(_side, 4)(value) and value[1] == 3]
+    shape: Annotated[Sequence[int], lambda value: _list(_side, [4])(value) and value[1] == 3]
     channel_order: Literal['RGB', 'BGR']
-    mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), 3)]
-    std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), 3)]
+    mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), [3])]
+    std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), [3])]
     layout: Literal['NCHW'] = 'NCHW'
     dtype: Literal['float32'] = 'float32'
 
@@ -65,7 +63,7 @@ class Step(_Checked):
     """
 
     type: Literal['ResizeEdge', 'Resize', 'CenterCrop']
-    size: Annotated[Sequence[int], _list(_side, 1, 2)]
+    size: Annotated[Sequence[int], _list(_side, [1, 2])]
     edge: Literal['short', 'long', 'width', 'height', None] = None
     backend: Literal['cv2', 'pillow', None] = None
 

@@ -1,7 +1,5 @@
 """An exported model in the place of a trained one, so that ``tools/test.py`` measures what a device will run."""
 
-from __future__ import annotations
-
 import cv2
 import torch
 from mmengine.model import BaseModel

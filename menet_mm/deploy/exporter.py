@@ -31,6 +31,7 @@ from .runtimes import RUNTIMES, Runtime, runtime_of
 
 #: What may differ from PyTorch: a detector's boxes in pixels and its scores, and the input. Of logits, see :class:`Runtime`.
 BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
+REPORT = 'nothing was written; please report it with config and versions'
 
 
 class Difference(NamedTuple):
@@ -97,9 +98,7 @@ def export(
             with quiet():
                 runtime.quantize(draft, [preprocess(image, description)[None] for image in calibration])
         progress(f'comparing with PyTorch on {len(images)} pictures')
-        found = compare(Runner(draft), reference, own_preprocess(cfg, model), images)
-        _check_difference(found, description)
-    return found
+        return compare(Runner(draft), reference, own_preprocess(cfg, model), images)
 
 
 @quiet()
@@ -171,15 +170,15 @@ def compare(
 ) -> Difference:
     """Measure how an exported model differs from the function of the trained one, each with its own preprocessing.
 
-    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ.
+    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ, or the
+    outputs by more than is allowed; of an 8-bit model, if they are not finite.
     """
-    differences = []
+    differences, description = [], runner.description
     for image in images:
         own, batch = own_preprocess(image), runner.preprocess(image)[None]
         if own.shape != batch.shape or np.abs(own.numpy() - batch).max() > INPUT_TOLERANCE:
-            problem = 'the exported model would prepare pictures otherwise than the test pipeline'
-            raise InputError(f'{problem}: nothing was written; please report it with the config')
-        if runner.description.dynamic_batch:
+            raise InputError(f'the exported model would prepare pictures otherwise than the test pipeline: {REPORT}')
+        if description.dynamic_batch:
             # torch.export may have taken the example's batch of one for a constant, silently.
             own, batch = torch.cat((own, own.flip(-1))), np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
@@ -189,17 +188,13 @@ def compare(
             differences.append((np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item(), 0.0))
         else:
             boxes, scores = (np.abs(value - right.numpy()) for value, right in zip(got, wanted, strict=True))
-            counts = wanted[1].numpy().max(-1) > runner.description.nms.score_threshold
+            counts = wanted[1].numpy().max(-1) > description.nms.score_threshold
             differences.append((scores.max(), boxes[counts].max(initial=0.0)))
-    return Difference(*np.max(differences, axis=0).tolist())  # NaN stays
-
-
-def _check_difference(found: Difference, description: Description) -> None:
+    found = Difference(*np.max(differences, axis=0).tolist())  # NaN stays
     allowed = SCORE_TOLERANCE if description.nms else RUNTIMES[description.runtime].tolerance
     holds = found.scores <= allowed and found.boxes <= BOX_TOLERANCE
     if not (np.isfinite(found).all() if description.precision == 'int8' else holds):
-        is_off = f'differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes'
-        bounds = f'more than {allowed:g} and {BOX_TOLERANCE}'
-        raise InputError(
-            f'the exported model {is_off}, {bounds}: nothing was written; please report it with config and versions'
-        )
+        problem = f'differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes'
+        problem += f', more than {allowed:g} and {BOX_TOLERANCE}'
+        raise InputError(f'the exported model {problem}: {REPORT}')
+    return found

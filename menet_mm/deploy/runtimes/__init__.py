@@ -4,14 +4,13 @@ A new runtime is a module with the functions ``write``, ``load`` and, for 8 bit,
 Nothing here imports torch or a runtime before it is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 Network = Callable[[np.ndarray], list[np.ndarray]]
 #: Names of the outputs to compute; all if None.
 Outputs = Sequence[str] | None
+#: A function of one tensor (N, 3, h, w), and such a tensor.
+Function: TypeAlias = 'nn.Module'
+Example: TypeAlias = 'Tensor'
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,13 @@ class Runtime:
                 option = f'--{asked.replace("_", "-")}'
                 raise InputError(f'{self.name} is written without {option}: leave it out, or use {others}')
         for package in (self.name, *self.write_packages, *(self.quantize_packages if int8 else ())):
-            try:
-                import_module(package)
-            except ModuleNotFoundError:
-                raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`") from None
+            if not find_spec(package):
+                raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`")
 
-    def write(self, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
-        """Write a function of one tensor (N, 3, h, w), as 32-bit floats, for inputs of the example's size.
+    def write(self, function: Function, example: Example, path: Path, dynamic_batch: bool = False) -> None:
+        """Write a function, as 32-bit floats, for inputs of the example's size. With ``dynamic_batch`` N may vary.
 
-        Its ``outputs`` name the results, ``output`` if it has none. With ``dynamic_batch`` N may vary.
+        Its ``outputs`` name the results, ``output`` if it has none.
         """
         self._module.write(function, example, path, dynamic_batch, self.input_name)
 

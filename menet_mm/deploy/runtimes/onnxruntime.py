@@ -1,23 +1,17 @@
 """ONNX Runtime: one ``.onnx`` file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import Network, Outputs
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from . import Example, Function, Network, Outputs
 
 #: ONNX Runtime runs AveragePool and others of opset 20 slower.
 OPSET = 18
 
 
-def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
+def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
     """See :meth:`Runtime.write`."""
     import torch
 

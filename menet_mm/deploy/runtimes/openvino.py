@@ -1,23 +1,17 @@
 """OpenVINO: an ``.xml`` file and its weights in a ``.bin``."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from menet_mm.errors import InputError
 
-from . import Network, Outputs, onnxruntime
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from . import Example, Function, Network, Outputs, onnxruntime
 
 #: The variable from which OpenVINO takes what it may use of the processor, and all but AMX.
 ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
@@ -40,7 +34,7 @@ def without_amx() -> Iterator[None]:
             os.environ.pop(ISA, None)  # another thread may have left the context already
 
 
-def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
+def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
     """See :meth:`Runtime.write`."""
     import openvino
 
@@ -74,7 +68,7 @@ def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, pre
         # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
-        # OpenVINO would choose the precision by itself; no threads are its default number.
+        # OpenVINO would choose the precision by itself; 0 threads are its default.
         properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), INFERENCE_NUM_THREADS=threads or 0)
         model = core.compile_model(str(path), 'CPU', dict(properties, PERFORMANCE_HINT='LATENCY'))
     kernels = [op.get_rt_info()['primitiveType'].astype(str) for op in model.get_runtime_model().get_ops()]
