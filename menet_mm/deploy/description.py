@@ -23,8 +23,7 @@ def _list(rule: Callable[[object], bool], counts: Container[int] = range(2**31))
 
 _side = _number(1, 65_535, int)
 Share = Annotated[float, _number(0, 1, int, float)]
-#: How many at most; -1 is all but the last, as in MMDetection.
-Limit = Annotated[int, _number(-1, inf, int)]
+Limit = Annotated[int, _number(-1, inf, int)]  # how many at most; -1 is all but the last, as in MMDetection
 Texts = Annotated[Sequence[str], _list(lambda value: isinstance(value, str))]
 
 
@@ -57,15 +56,12 @@ class Input(_Checked):
 
 @dataclass(frozen=True)
 class Step(_Checked):
-    """A step of preprocessing, named as in the config.
-
-    ``size`` is (width, height) of the result, at most in a crop, or (length,) of the ``edge``. ``backend`` resizes, bilinear.
-    """
+    """A step of preprocessing, named as in the config."""
 
     type: Literal['ResizeEdge', 'Resize', 'CenterCrop']
-    size: Annotated[Sequence[int], _list(_side, [1, 2])]
+    size: Annotated[Sequence[int], _list(_side, [1, 2])]  # (width, height) of the result, at most in a crop; or (edge,)
     edge: Literal['short', 'long', 'width', 'height', None] = None
-    backend: Literal['cv2', 'pillow', None] = None
+    backend: Literal['cv2', 'pillow', None] = None  # which resizes, bilinear
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,8 +75,7 @@ class Step(_Checked):
         if self.type == 'CenterCrop':
             return min(width, self.size[0]), min(height, self.size[1])
         by_width = dict(short=width < height, long=width > height, width=True, height=False)[self.edge]
-        edge = self.size[0]
-        # Rounded down, as MMPretrain does.
+        edge = self.size[0]  # the other side is rounded down, as MMPretrain does
         return (edge, int(edge * height / width)) if by_width else (int(edge * width / height), edge)
 
 

@@ -69,10 +69,8 @@ def export(
 
     The arguments are the options of ``tools/export.py``. Pictures are as ``cv2.imread`` gives them: ``images`` to compare on,
     ``calibration`` for ``int8``, whose difference is measured, but has no bound. ``progress`` gets a line at every step.
-    Nothing is left at ``out`` unless the comparison holds.
-
-    Raises:
-        InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
+    InputError if the model, the checkpoint or an option does not fit, or the written file computes something else; nothing is
+    left at ``out`` then.
     """
     out = Path(out)
     if not images:
@@ -101,7 +99,6 @@ def export(
         return compare(Runner(draft), reference, own_preprocess(cfg, model), images)
 
 
-@quiet()
 def _find_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
     """Tell the runtime of a file and check, before anything is loaded, that it can be written."""
     runtime = runtime_of(out)
@@ -118,8 +115,7 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
     """Read a config and build its model with the weights of a checkpoint."""
     cfg = read_config(config)
     init_default_scope(cfg.get('default_scope'))
-    # Where MMPretrain has it; MMEngine's runner moves it likewise.
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))  # as MMEngine's runner does
     model = MODELS.build(cfg.model).eval()
     check_exportable(model)
     content = read_checkpoint(checkpoint, trust)
@@ -132,14 +128,10 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
 def describe(
     cfg: Config, function: Logits | RawDetections, runtime: Runtime, content: dict, **settings: object
 ) -> Description:
-    """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content.
-
-    InputError if the config has values that no description can hold.
-    """
+    """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content."""
     steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
-    # The libraries' names for exchanging the first and the last channel.
-    rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))  # all exchange them
     mean, std = (list(preprocessor.get(name) or 3 * [default]) for name, default in (('mean', 0.0), ('std', 1.0)))
     meta = content.get('meta', {}).get('dataset_meta') or {}
     dataset = DATASETS.build(dict(find_test_set(cfg), lazy_init=True))
@@ -150,19 +142,12 @@ def describe(
         smallest = max(0, test.get('min_bbox_size', 0))  # boxes without area are left out in any case
         limits = dict(pre=test.get('nms_pre', -1), min_size=smallest, max_per_image=test.max_per_img)
         nms = Nms(test.score_thr, test.nms.iou_threshold, **limits, anchors=function.anchors)
-    libraries = ('torch', runtime.name, 'onnx', 'pnnx', 'nncf')
-    return Description(
-        task='detection' if nms else 'classification',
-        runtime=runtime.name,
-        input=Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std),
-        preprocess=steps,
-        classes=[str(name) for name in classes],
-        outputs=runtime.output_names(function.outputs),
-        nms=nms,
-        config=Path(cfg.filename).name,
-        versions=dict(menet_mm=__version__, **library_versions(libraries)),
-        **settings,
-    )
+    task = 'detection' if nms else 'classification'
+    given = Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std)
+    names = dict(classes=[str(name) for name in classes], outputs=runtime.output_names(function.outputs))
+    versions = library_versions(('torch', runtime.name, 'onnx', 'pnnx', 'nncf'))
+    origin = dict(config=Path(cfg.filename).name, versions=dict(menet_mm=__version__, **versions))
+    return Description(task, runtime.name, given, steps, **names, nms=nms, **origin, **settings)
 
 
 def compare(

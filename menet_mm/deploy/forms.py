@@ -35,25 +35,20 @@ _PASSES = dict(
 PASSES: dict[str, dict[str, Callable[..., None]]] = {
     target: {each.__name__: each for each in (layers.fold_norms, *others)} for target, others in _PASSES.items()
 }
-#: Runtimes that have an inference form.
 TARGETS = tuple(PASSES)
 
 
 def to_deploy(model: nn.Module, target: str = 'torch', block: int | None = None, skip: Iterable[str] = ()) -> nn.Module:
-    """Make the inference form of a model for a runtime. The model itself stays as it is.
+    """Make the inference form of a model for a runtime: a copy in eval mode, which computes the same up to rounding.
+
+    It has the same interface, but cannot be trained, and its tensors have other names and shapes than a checkpoint's.
+    InputError if the target, the block or a pass is unknown, or convolutions standardize their weights.
 
     Args:
         model: a classifier of MMPretrain, a detector of MMDetection (SSD or Faster R-CNN), or a backbone alone.
         target: one of :data:`TARGETS`.
         block: for ``onnxruntime``, the one of :data:`BLOCKS` for the processor that will run it; this machine's by default.
         skip: names in ``PASSES[target]`` of passes to leave out. Like the block, it changes the speed alone.
-
-    Returns:
-        A copy in eval mode, with the same interface, that computes the same up to the rounding of 32-bit numbers. It cannot
-        be trained, and its tensors have other names and shapes than a checkpoint's.
-
-    Raises:
-        InputError: if the target, the block or a pass is unknown, or convolutions standardize their weights.
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}")

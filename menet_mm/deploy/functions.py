@@ -22,10 +22,7 @@ class Logits(nn.Module):
 
 
 class RawDetections(nn.Module):
-    """MMDetection's SSD up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C).
-
-    ``anchors`` are the numbers of boxes of each level, A in all.
-    """
+    """MMDetection's SSD up to NMS: (N, 3, h, w) -> boxes (N, A, 4) in pixels of the input, and scores (N, A, C)."""
 
     outputs = ('boxes', 'scores')
 
@@ -35,7 +32,7 @@ class RawDetections(nn.Module):
         with torch.inference_mode():
             maps, _ = model.bbox_head(model.extract_feat(torch.zeros(1, 3, *size)))
         priors = model.bbox_head.prior_generator.grid_priors([m.shape[-2:] for m in maps], device='cpu')
-        self.anchors = [len(level) for level in priors]
+        self.anchors = [len(level) for level in priors]  # A in all
         low, high = torch.cat(priors).split(2, dim=1)
         self.register_buffer('prior_size', high - low)
         self.register_buffer('prior_centre', (high + low) / 2)
@@ -54,8 +51,7 @@ class RawDetections(nn.Module):
         low, high = centre - half, centre + half
         y1, y2 = (side[..., 1].clamp(0, self.size[0]) for side in (low, high))
         x1, x2 = (side[..., 0].clamp(0, self.size[1]) for side in (low, high))
-        # The last class is the background.
-        return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]
+        return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]  # the last class is the background
 
 
 def check_exportable(model: nn.Module) -> None:
@@ -65,20 +61,18 @@ def check_exportable(model: nn.Module) -> None:
         return
     if head != 'SSDHead':
         name = kind if head == 'NoneType' else f'{kind} with {head}'
-        form = "menet_mm.deploy.to_deploy(model, 'torch')"
-        raise InputError(f'{name} cannot be exported, classifiers and SSD can: run it in PyTorch with {form}')
+        form = "run it in PyTorch with menet_mm.deploy.to_deploy(model, 'torch')"
+        raise InputError(f'{name} cannot be exported, classifiers and SSD can: {form}')
     coder, nms = model.bbox_head.bbox_coder, model.test_cfg.nms
     if type(coder).__name__ != 'DeltaXYWHBBoxCoder' or coder.add_ctr_clamp or not coder.clip_border:
-        known = 'DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp'
-        raise InputError(f'export knows SSD with {known}: change bbox_coder')
+        raise InputError(
+            'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
+        )
     if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
         raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
 
 
 def make_function(model: nn.Module, size: tuple[int, int]) -> Logits | RawDetections:
-    """Make a function of (N, 3, h, w) out of a model that was built from a config, or its :func:`to_deploy` form.
-
-    InputError if it is neither a classifier nor an SSD detector.
-    """
+    """Make a function of (N, 3, h, w) out of a model or its :func:`to_deploy` form. InputError as :func:`check_exportable`."""
     check_exportable(model)
     return Logits(model) if type(model).__name__ == 'ImageClassifier' else RawDetections(model, size)

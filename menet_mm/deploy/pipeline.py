@@ -24,15 +24,11 @@ STEPS = dict(
     CenterCrop=dict(_ANY, crop_size=None, auto_pad=(False,), clip_object_border=None),
     LoadImageFromFile=dict(_ANY, backend_args=None),
 )
-#: Steps that leave the pixels alone.
-OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')
+OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')  # which leave the pixels alone
 
 
 def find_test_set(cfg: Config) -> dict:
-    """The config of the test set, or of the first one inside wrappers such as ``ConcatDataset``.
-
-    InputError if there is none with a pipeline, or there are several that prepare pictures differently.
-    """
+    """The config of the test set, or of the first inside a wrapper. InputError without a pipeline, or if pipelines differ."""
     found = list(leaf_configs((cfg.get('test_dataloader') or {}).get('dataset') or {}))
     if not found or not found[0].get('pipeline'):
         raise InputError('the config has no test pipeline: set test_dataloader.dataset.pipeline')
@@ -88,8 +84,8 @@ def _read_step(step: dict) -> Step | None:
 
 def own_preprocess(cfg: Config, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
     """Make a function from a picture to the model's input (1, 3, h, w), as the config's pipeline and the model make it."""
-    # There are no annotations to load.
-    pipeline = Compose([step for step in find_test_set(cfg).pipeline if _kind(step) != 'LoadAnnotations'])
+    steps = find_test_set(cfg).pipeline
+    pipeline = Compose([step for step in steps if _kind(step) != 'LoadAnnotations'])  # there are none
 
     def prepare(image: np.ndarray) -> Tensor:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,7 @@ from .runtimes import runtime_of
 #: Results of one picture. Of a detector, best first: ``boxes`` (n, 4) as x1, y1, x2, y2 in pixels of the picture, ``scores``
 #: (n,) in 0..1, and ``labels`` (n,), indices into the classes. Of a classifier: ``scores`` (C,), which sum to 1.
 Result = dict[str, np.ndarray]
-#: (height, width) of each picture.
-Sizes = Sequence[tuple[int, int]]
+Sizes = Sequence[tuple[int, int]]  # (height, width) of each picture
 
 
 class Runner:
@@ -25,13 +24,10 @@ class Runner:
     Needs NumPy, OpenCV, Pillow and the model's runtime; neither torch nor an MM library. Several threads may call one runner.
     Its ``description`` is the content of the ``.json``, its ``classes`` are their names.
 
-    Args:
-        path: what ``tools/export.py`` wrote: ``.onnx``, ``.xml`` or ``.param``. The files that it wrote must lie together.
-        threads: threads of the runtime; its default, usually one a core, if left out.
-        precision: ``'fp32'``, or ``'bf16'`` on OpenVINO where the processor has it; int8 is a property of the file.
-
-    Raises:
-        InputError: if a file is missing or damaged, the runtime is not installed, or it cannot compute in this precision.
+    ``path`` is what ``tools/export.py`` wrote, whose files must lie together: ``.onnx``, ``.xml`` or ``.param``. ``threads``
+    are the runtime's, by default usually one a core. ``precision`` is ``'fp32'``, or ``'bf16'`` on OpenVINO where the
+    processor has it; int8 is a property of the file. InputError if a file is missing or damaged, the runtime is not installed,
+    or it cannot compute in this precision.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, precision: str = 'fp32') -> None:
@@ -49,9 +45,9 @@ class Runner:
         return preprocess(image, self.description)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> its outputs.
+        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> logits (N, C), or boxes (N, A, 4) and scores (N, A, C).
 
-        These are logits (N, C), or boxes (N, A, 4) in pixels of the input and scores (N, A, C) of all anchors.
+        Boxes are those of all anchors, in pixels of the input.
         """
         if self.description.dynamic_batch or len(batch) == 1:
             return self._network(batch)
@@ -110,10 +106,9 @@ def _apply(step: Step, image: np.ndarray) -> np.ndarray:
 def postprocess(
     outputs: Sequence[np.ndarray], sizes: Sizes, description: Description, score_thr: float | None = None
 ) -> list[Result]:
-    """Turn the outputs of :meth:`Runner.infer` for pictures of ``sizes`` into results.
+    """Turn the outputs of :meth:`Runner.infer` for pictures of ``sizes`` into results. InputError if they do not fit.
 
-    Detections of no more than ``score_thr``, by default the description's ``nms.score_threshold``, are left out. InputError if
-    the outputs do not fit the description.
+    Detections of no more than ``score_thr``, by default the description's ``nms.score_threshold``, are left out.
     """
     count, nms, shape = len(description.classes), description.nms, outputs[-1].shape
     if count not in (0, shape[-1]) or (nms and sum(nms.anchors) != shape[1]):

@@ -10,8 +10,7 @@ from menet_mm.models.memory_format import guard_operators
 
 def fold_norms(model: nn.Module) -> None:
     """Fold batch norm into the convolutions in front of it."""
-    if any(isinstance(module, (ConvWS2d, ConvAWS2d)) for module in model.modules()):
-        # Their weights are standardized in each run, what is folded into them as well.
+    if any(isinstance(module, (ConvWS2d, ConvAWS2d)) for module in model.modules()):  # what is folded would be, too
         raise InputError('no inference form of convolutions that standardize their weights: use conv_cfg=None')
     fuse_conv_bn(model)
 

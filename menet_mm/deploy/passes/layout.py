@@ -3,8 +3,7 @@
 A layout starts as the network was trained. The passes change it, so that ONNX Runtime can block more layers, and
 :mod:`.rearrange` carries it out. The function stays the same, as padding meets zero weights alone.
 
-Letters: b is the width of a unit's bottleneck, g its groups, k the width of its side path. A *block* is one of
-:data:`menet_mm.deploy.forms.BLOCKS`.
+Letters are those of :mod:`menet_mm.models.me_module`; a *block* is one of :data:`menet_mm.deploy.forms.BLOCKS`.
 """
 
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ from typing import Literal, Self
 #: Depthwise convolutions are blocked if their width is a multiple of this, most other layers if it is one of the block
 #: (onnxruntime/core/optimizer/nchwc_transformer.cc).
 DEPTHWISE_BLOCK = 4
-#: Grouped convolutions are padded if that adds no more than this factor of work, by block. Measured.
-MAX_WIDENING = {8: 1.34, 16: 1.12}
+MAX_WIDENING = {8: 1.34, 16: 1.12}  # how much more work padding of grouped convolutions may make, by block; measured
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ class UnitLayout:
     branch: ChannelMap  # what the expanding convolution writes
     side: ChannelMap | None  # the k channels inside the side path; None if there is none
     multiple: int = 1  # to which each group of the bottleneck is padded
-    #: In front of the depthwise convolution and the side path, behind them, or in the weights of the first convolution.
-    shuffle: Literal['in front', 'behind', 'absorbed'] = 'in front'
+    shuffle: Literal['in front', 'behind', 'absorbed'] = 'in front'  # of the gate, or in the compressing weights
     average_as_convolution: bool = False
     activation_before_concat: bool = False
     to_blocks: bool = False  # whether an identity brings the result into the blocked layout

@@ -32,17 +32,11 @@ def read_layout(backbone: MENet, block: int) -> NetworkLayout:
     """The layout of a network as it was trained."""
 
     def read_unit(unit: MEModule) -> UnitLayout:
-        return UnitLayout(
-            block=block,
-            groups=unit.groups,
-            channels=unit.compress.conv.out_channels,
-            compresses_densely=unit.compress.conv.groups == 1,
-            pools=unit.pool is not None,
-            relu=isinstance(unit.act, nn.ReLU),
-            entering=ChannelMap.spaced(unit.compress.conv.in_channels),
-            branch=ChannelMap.spaced(unit.expand.conv.out_channels),
-            side=None if unit.side is None else ChannelMap.spaced(_layers(unit.side)[0].conv.out_channels),
-        )
+        compress, expand = unit.compress.conv, unit.expand.conv
+        kind = dict(compresses_densely=compress.groups == 1, pools=bool(unit.pool), relu=isinstance(unit.act, nn.ReLU))
+        maps = dict(entering=ChannelMap.spaced(compress.in_channels), branch=ChannelMap.spaced(expand.out_channels))
+        side = None if unit.side is None else ChannelMap.spaced(_layers(unit.side)[0].conv.out_channels)
+        return UnitLayout(block, unit.groups, compress.out_channels, **kind, **maps, side=side)
 
     return NetworkLayout([list(map(read_unit, stage)) for stage in backbone.stages], backbone.out_indices)
 
@@ -111,10 +105,7 @@ class Gather(nn.Module):
 
 
 def _move_channels(conv: nn.Conv2d, inputs: ChannelMap | None, outputs: ChannelMap) -> None:
-    """Let a convolution read and write its channels elsewhere, in the same groups.
-
-    ``inputs`` of None is for the stem, whose inputs stay, and for depthwise convolutions, whose inputs lie as their outputs.
-    """
+    """Let a convolution read and write its channels elsewhere; ``inputs`` is None for the stem and if it is depthwise."""
     weight, index = conv.weight.detach(), torch.tensor(outputs.index, device=conv.weight.device)
     if inputs is not None:
         width = inputs.width // conv.groups

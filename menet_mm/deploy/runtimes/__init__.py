@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 #: A loaded model: a batch (N, 3, h, w) of 32-bit floats -> its outputs. Several threads may call it at once.
 Network = Callable[[np.ndarray], list[np.ndarray]]
-#: Names of the outputs to compute; all if None.
-Outputs = Sequence[str] | None
+Outputs = Sequence[str] | None  # names of those to compute; all if None
 #: A function of one tensor (N, 3, h, w), and such a tensor.
 Function: TypeAlias = 'nn.Module'
 Example: TypeAlias = 'Tensor'
@@ -70,10 +69,7 @@ class Runtime:
                 raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`")
 
     def write(self, function: Function, example: Example, path: Path, dynamic_batch: bool = False) -> None:
-        """Write a function, as 32-bit floats, for inputs of the example's size. With ``dynamic_batch`` N may vary.
-
-        Its ``outputs`` name the results, ``output`` if it has none.
-        """
+        """Write a function, whose ``outputs`` name its results, in 32 bit for inputs of the example's size or any N."""
         self._module.write(function, example, path, dynamic_batch, self.input_name)
 
     def quantize(self, path: Path, batches: Sequence[np.ndarray]) -> None:
@@ -93,10 +89,7 @@ class Runtime:
         precision: str = 'fp32',
         int8: bool = False,
     ) -> Network:
-        """Load a model, quantized if ``int8``; ``threads`` and ``precision`` are as in :class:`Runner`.
-
-        InputError if the precision is not possible, the runtime is not installed, or the file is damaged.
-        """
+        """Load a model, which is quantized if ``int8``; see :class:`Runner` for the rest and what raises InputError."""
         if precision not in self.precisions:
             known = ' or '.join(self.precisions)
             raise InputError(f'{self.name} computes in {known}, but got {precision!r}: give another precision')
@@ -117,7 +110,6 @@ _ROWS = (
     Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
     Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),  # its quantizer is no part of the Python package
 )
-#: By name.
 RUNTIMES = {runtime.name: runtime for runtime in _ROWS}
 
 

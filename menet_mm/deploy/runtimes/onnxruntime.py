@@ -7,8 +7,7 @@ import numpy as np
 
 from . import Example, Function, Network, Outputs
 
-#: ONNX Runtime runs AveragePool and others of opset 20 slower.
-OPSET = 18
+OPSET = 18  # ONNX Runtime runs AveragePool and others of opset 20 slower
 
 
 def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:

@@ -49,8 +49,8 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
     import nncf
     import openvino
 
-    # From memory, since the file with the weights is replaced.
-    model = openvino.Core().read_model(path.read_bytes(), path.with_suffix('.bin').read_bytes())
+    weights = path.with_suffix('.bin').read_bytes()  # into memory, since the file is replaced
+    model = openvino.Core().read_model(path.read_bytes(), weights)
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
     settings = dict(preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches), advanced_parameters=advanced)
     with without_amx():  # it runs the network to correct biases
@@ -60,12 +60,10 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
 
 def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
-    # bf16 is right with AMX, and faster.
-    with nullcontext() if precision == 'bf16' and not int8 else without_amx():
+    with nullcontext() if precision == 'bf16' and not int8 else without_amx():  # bf16 is right with AMX, and faster
         import openvino
 
-        core = openvino.Core()
-        # OpenVINO would silently compute in fp32.
+        core = openvino.Core()  # which would silently compute in fp32
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         # OpenVINO would choose the precision by itself; 0 threads are its default.
@@ -76,8 +74,7 @@ def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, pre
         wrong = f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit'
         raise InputError(f'{wrong}: set {ISA}={WITHOUT_AMX} before OpenVINO is first used in this process')
     names = outputs or [output.any_name for output in model.outputs]
-    # A request holds the tensors of one run, so each thread has its own.
-    local = threading.local()
+    local = threading.local()  # a request holds the tensors of one run, so each thread has its own
 
     def infer(batch: np.ndarray) -> list[np.ndarray]:
         if not hasattr(local, 'request'):
