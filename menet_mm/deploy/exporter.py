@@ -131,7 +131,8 @@ def describe(
     """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content."""
     steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
-    rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))  # all exchange them
+    # The libraries' names for exchanging the first and the last channel.
+    rgb = any(preprocessor.get(name) for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
     mean, std = (list(preprocessor.get(name) or 3 * [default]) for name, default in (('mean', 0.0), ('std', 1.0)))
     meta = content.get('meta', {}).get('dataset_meta') or {}
     dataset = DATASETS.build(dict(find_test_set(cfg), lazy_init=True))
@@ -155,8 +156,8 @@ def compare(
 ) -> Difference:
     """Measure how an exported model differs from the function of the trained one, each with its own preprocessing.
 
-    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ, or the
-    outputs by more than is allowed; of an 8-bit model, if they are not finite.
+    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ, or
+    the outputs by more than is allowed; of an 8-bit model, if they are not finite.
     """
     differences, description = [], runner.description
     for image in images:

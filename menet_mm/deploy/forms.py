@@ -25,12 +25,8 @@ LAYOUT_PASSES = (
     *(layout.move_shuffle, layout.absorb_shuffle, layout.average_as_convolution),
     *(layout.activation_before_concat, layout.block_sums),
 )
-_PASSES = dict(
-    torch=(layers.channels_last,),
-    onnxruntime=(layers.transposed_linear, layers.global_average, *LAYOUT_PASSES),
-    openvino=(),
-    ncnn=(),
-)
+_ONNX_PASSES = (layers.transposed_linear, layers.global_average, *LAYOUT_PASSES)
+_PASSES = dict(torch=(layers.channels_last,), onnxruntime=_ONNX_PASSES, openvino=(), ncnn=())
 #: The passes of each target by name, in their order. Each keeps the function of a model, and changes it in place.
 PASSES: dict[str, dict[str, Callable[..., None]]] = {
     target: {each.__name__: each for each in (layers.fold_norms, *others)} for target, others in _PASSES.items()

@@ -38,10 +38,7 @@ def find_test_set(cfg: Config) -> dict:
 
 
 def preprocess_steps(cfg: Config) -> tuple[list[Step], tuple[int, int]]:
-    """Read from the test pipeline how a picture becomes the model's input: the steps, and (h, w) of the result.
-
-    InputError if the pipeline does something else than resize and crop, or the result has no fixed size.
-    """
+    """Read the steps that make a picture the model's input, of (h, w). InputError if others do, or the size is not fixed."""
     steps = [read for step in find_test_set(cfg).pipeline if (read := _read_step(step))]
     size = None
     for step in steps:
@@ -84,8 +81,8 @@ def _read_step(step: dict) -> Step | None:
 
 def own_preprocess(cfg: Config, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
     """Make a function from a picture to the model's input (1, 3, h, w), as the config's pipeline and the model make it."""
-    steps = find_test_set(cfg).pipeline
-    pipeline = Compose([step for step in steps if _kind(step) != 'LoadAnnotations'])  # there are none
+    # There are no annotations to load.
+    pipeline = Compose([step for step in find_test_set(cfg).pipeline if _kind(step) != 'LoadAnnotations'])
 
     def prepare(image: np.ndarray) -> Tensor:
         with tempfile.TemporaryDirectory() as folder:

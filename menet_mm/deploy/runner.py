@@ -45,10 +45,7 @@ class Runner:
         return preprocess(image, self.description)
 
     def infer(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run the network alone: (N, 3, h, w) from :meth:`preprocess` -> logits (N, C), or boxes (N, A, 4) and scores (N, A, C).
-
-        Boxes are those of all anchors, in pixels of the input.
-        """
+        """Run the network alone: (N, 3, h, w) -> logits (N, C), or boxes (N, A, 4) in pixels of the input, scores (N, A, C)."""
         if self.description.dynamic_batch or len(batch) == 1:
             return self._network(batch)
         parts = [self._network(batch[i : i + 1]) for i in range(len(batch))]
@@ -70,8 +67,8 @@ class Runner:
 def preprocess(image: np.ndarray, description: Description) -> np.ndarray:
     """Bring a picture into the model's form, as the test pipeline of its config does.
 
-    A picture is (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it; the result (3, h, w), 32-bit floats. InputError if
-    it is no such picture, or too small for a step.
+    A picture is (H, W, 3), 8 bit, blue first, as ``cv2.imread`` gives it; the result (3, h, w), 32-bit floats.
+    InputError if it is no such picture, or too small for a step.
     """
     array = isinstance(image, np.ndarray)
     if not array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:

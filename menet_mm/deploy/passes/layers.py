@@ -10,7 +10,8 @@ from menet_mm.models.memory_format import guard_operators
 
 def fold_norms(model: nn.Module) -> None:
     """Fold batch norm into the convolutions in front of it."""
-    if any(isinstance(module, (ConvWS2d, ConvAWS2d)) for module in model.modules()):  # what is folded would be, too
+    if any(isinstance(module, (ConvWS2d, ConvAWS2d)) for module in model.modules()):
+        # Their weights are standardized in each run, what is folded into them as well.
         raise InputError('no inference form of convolutions that standardize their weights: use conv_cfg=None')
     fuse_conv_bn(model)
 
@@ -30,8 +31,7 @@ class TransposedLinear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x @ self.weight
-        return x if self.bias is None else x + self.bias
+        return x @ self.weight if self.bias is None else x @ self.weight + self.bias
 
 
 def transposed_linear(model: nn.Module) -> None:
@@ -47,8 +47,7 @@ class GlobalAverage(nn.Module):
     """The average of each channel: (N, C, H, W) -> (N, C, 1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        return nn.functional.avg_pool2d(x, (int(height), int(width)))  # old torch traces sizes as tensors
+        return nn.functional.avg_pool2d(x, tuple(map(int, x.shape[-2:])))  # old torch traces sizes as tensors
 
 
 def global_average(model: nn.Module) -> None:

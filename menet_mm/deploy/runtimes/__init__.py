@@ -69,7 +69,10 @@ class Runtime:
                 raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`")
 
     def write(self, function: Function, example: Example, path: Path, dynamic_batch: bool = False) -> None:
-        """Write a function, whose ``outputs`` name its results, in 32 bit for inputs of the example's size or any N."""
+        """Write a function, whose ``outputs`` name its results, in 32 bit for inputs of the example's size.
+
+        Without names there is one ``output``. With ``dynamic_batch`` N may vary.
+        """
         self._module.write(function, example, path, dynamic_batch, self.input_name)
 
     def quantize(self, path: Path, batches: Sequence[np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: one ``.onnx`` file."""
+"""ONNX Runtime: one ``.onnx`` file. The functions are those of :class:`Runtime`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,6 @@ OPSET = 18  # ONNX Runtime runs AveragePool and others of opset 20 slower
 
 
 def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
-    """See :meth:`Runtime.write`."""
     import torch
 
     names = dict(input_names=[input_name], output_names=list(getattr(function, 'outputs', ('output',))))
@@ -21,7 +20,6 @@ def write(function: Function, example: Example, path: Path, dynamic_batch: bool,
 
 
 def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
-    """See :meth:`Runtime.quantize`."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 

@@ -1,4 +1,4 @@
-"""OpenVINO: an ``.xml`` file and its weights in a ``.bin``."""
+"""OpenVINO: an ``.xml`` file and its weights in a ``.bin``. The functions are those of :class:`Runtime`."""
 
 import os
 import tempfile
@@ -21,9 +21,8 @@ ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
 def without_amx() -> Iterator[None]:
     """Have OpenVINO leave Intel's AMX alone, if it computes for the first time in this process within the context.
 
-    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), or crashes
-    (https://github.com/openvinotoolkit/openvino/issues/37577). It reads the variable once; processes that this one starts
-    choose for themselves.
+    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly, or crashes
+    (https://github.com/openvinotoolkit/openvino/issues/37577). It reads the variable once.
     """
     chosen = ISA in os.environ
     os.environ.setdefault(ISA, WITHOUT_AMX)
@@ -31,11 +30,10 @@ def without_amx() -> Iterator[None]:
         yield
     finally:
         if not chosen:
-            os.environ.pop(ISA, None)  # another thread may have left the context already
+            os.environ.pop(ISA, None)  # for processes that this one starts; another thread may have done it
 
 
 def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
-    """See :meth:`Runtime.write`."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +43,6 @@ def write(function: Function, example: Example, path: Path, dynamic_batch: bool,
 
 
 def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
-    """See :meth:`Runtime.quantize`."""
     import nncf
     import openvino
 
@@ -63,7 +60,8 @@ def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, pre
     with nullcontext() if precision == 'bf16' and not int8 else without_amx():  # bf16 is right with AMX, and faster
         import openvino
 
-        core = openvino.Core()  # which would silently compute in fp32
+        core = openvino.Core()
+        # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
         # OpenVINO would choose the precision by itself; 0 threads are its default.
