@@ -49,8 +49,8 @@ class RawDetections(nn.Module):
         centre = self.prior_centre + deltas[..., :2] * self.prior_size
         half = self.prior_size * deltas[..., 2:].clamp(-self.largest, self.largest).exp() / 2
         low, high = centre - half, centre + half
-        y1, y2 = (side[..., 1].clamp(0, self.size[0]) for side in (low, high))
         x1, x2 = (side[..., 0].clamp(0, self.size[1]) for side in (low, high))
+        y1, y2 = (side[..., 1].clamp(0, self.size[0]) for side in (low, high))
         return torch.stack([x1, y1, x2, y2], dim=-1), scores.softmax(-1)[..., :-1]  # the last class is the background
 
 
@@ -65,9 +65,8 @@ def check_exportable(model: nn.Module) -> None:
         raise InputError(f'{name} cannot be exported, classifiers and SSD can: {form}')
     coder, nms = model.bbox_head.bbox_coder, model.test_cfg.nms
     if type(coder).__name__ != 'DeltaXYWHBBoxCoder' or coder.add_ctr_clamp or not coder.clip_border:
-        raise InputError(
-            'export knows SSD with DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp: change bbox_coder'
-        )
+        known = 'DeltaXYWHBBoxCoder, clip_border and no add_ctr_clamp'
+        raise InputError(f'export knows SSD with {known}: change bbox_coder')
     if nms.get('type', 'nms') != 'nms' or nms.keys() - {'type', 'iou_threshold'}:
         raise InputError(f'export knows SSD with plain NMS of each class, but test_cfg.nms is {dict(nms)}: change it')
 
