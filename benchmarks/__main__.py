@@ -123,8 +123,8 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> pd.Dat
         import pandas as pd
 
         from benchmarks.build import LIBRARIES
+        from benchmarks.machine import describe_machine
         from benchmarks.pipelines import compare_with_mmdet
-        from menet_mm.utils.environment import describe_machine
 
         rows = compare_with_mmdet(args.rounds)
         return pd.DataFrame([dict(row, **describe_machine(LIBRARIES)) for row in rows])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import menet_mm
 from benchmarks.contestant import Contestant
+from benchmarks.machine import describe_machine
 from menet_mm.deploy.forms import to_deploy
 from menet_mm.deploy.functions import make_function
 from menet_mm.deploy.pipeline import preprocess_steps
@@ -26,7 +27,6 @@ from menet_mm.deploy.runtimes import RUNTIMES
 from menet_mm.engine.hooks.cpu_training import keep_memory, optimize_for_cpu
 from menet_mm.errors import InputError
 from menet_mm.utils.config import find_config
-from menet_mm.utils.environment import describe_machine
 
 #: Libraries whose versions a measurement is stamped with.
 LIBRARIES = ('torch', 'onnxruntime', 'openvino', 'ncnn', 'nncf', 'pytorchcv')

@@ -15,9 +15,9 @@ import pandas as pd
 from benchmarks.build import LIBRARIES, count_mmacs, export_model, input_size
 from benchmarks.contestant import Contestant
 from benchmarks.lineup import references
+from benchmarks.machine import describe_machine
 from benchmarks.worker import ANSWER, Setup
 from menet_mm.errors import InputError
-from menet_mm.utils.environment import describe_machine
 
 #: Every contestant is started anew this often at least, and once in so many rounds: where a process's memory happens to lie
 #: changes its speed by several per cent.

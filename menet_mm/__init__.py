@@ -1,7 +1,7 @@
 """MENet (Merging-and-Evolution Networks) as a plugin for MMPretrain and MMDetection.
 
-Importing this package is light: torch and the MM libraries are imported when a name that needs them is first used. Only
-mmengine's config module, without torch, is imported where mmengine is installed.
+Importing this package is light: torch and the MM libraries, but for mmengine's config module, are imported when a name that
+needs them is first used.
 """
 
 from importlib import import_module
@@ -9,19 +9,10 @@ from importlib.util import find_spec
 
 __version__ = '0.1.0'
 
-_HOMES = {
-    'InputError': 'errors',
-    'MENet': 'models',
-    'MEModule': 'models',
-    'MEPlugin': 'models',
-    'MergingEvolution': 'models',
-    'MobileNetV1': 'models',
-    'SSDHead': 'models.ssd_head',
-    'ShuffleNetV1': 'models',
-    'SqueezeExcitation': 'models',
-    'get_inferencer': 'apis.inference',
-}
-
+_BACKBONES = ('MENet', 'MobileNetV1', 'ShuffleNetV1')
+_LAYERS = ('MEModule', 'MEPlugin', 'MergingEvolution', 'SqueezeExcitation')
+_HOMES = {'InputError': 'errors', 'SSDHead': 'models.ssd_head', 'get_inferencer': 'apis.inference'}
+_HOMES |= dict.fromkeys(_BACKBONES + _LAYERS, 'models')
 __all__ = ['__version__', *_HOMES]
 
 if find_spec('mmengine'):

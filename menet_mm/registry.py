@@ -22,13 +22,11 @@ class ModelRegistry(Registry):
 
 
 _child = partial(Registry, scope='menet_mm')
+_transforms = ['menet_mm.datasets.transforms'] if find_spec('mmdet') else []  # they are mmdet's, made faster
 
 MODELS = ModelRegistry(
     'model', parent=root.MODELS, scope='menet_mm', locations=['menet_mm.models', 'menet_mm.deploy.exported']
 )
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
-# They are mmdet's, made faster; classification works without it.
-TRANSFORMS = _child(
-    'transform', parent=root.TRANSFORMS, locations=['menet_mm.datasets.transforms'] if find_spec('mmdet') else []
-)
+TRANSFORMS = _child('transform', parent=root.TRANSFORMS, locations=_transforms)

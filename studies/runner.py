@@ -21,9 +21,9 @@ import pandas as pd
 from mmengine.config import Config
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.machine import describe_machine
 from menet_mm.errors import InputError
 from menet_mm.utils.config import find_config
-from menet_mm.utils.environment import describe_machine
 from studies import rows
 from studies.definition import Job, Study, check_weights, count
 

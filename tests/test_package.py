@@ -132,8 +132,8 @@ def test_files_and_functions_are_small():
 
 
 def test_the_package_does_not_grow():
-    """The aim is 4,300 lines; whoever shortens the package lowers the bound."""
-    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 5020
+    """Whoever adds a feature says how many lines it takes by raising the bound."""
+    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 4300
 
 
 def test_tools_of_users_are_installed():

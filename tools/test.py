@@ -45,8 +45,7 @@ def main() -> None:
     import mmengine
     from mmengine.config import ConfigDict
 
-    from menet_mm.engine.launch import build_runner, check_checkpoint, check_data, explain_build_errors
-    from menet_mm.engine.testing import draw_results, use_tta
+    from menet_mm.engine import launch
     from menet_mm.evaluation.dump import dump_metric
 
     if is_exported(args.checkpoint):
@@ -58,7 +57,7 @@ def main() -> None:
     elif args.precision != 'fp32':
         raise InputError('--precision is for exported models; for checkpoints there is --amp, on a GPU')
     else:
-        check_checkpoint(args.checkpoint, args.trust_checkpoint)
+        launch.check_checkpoint(args.checkpoint, args.trust_checkpoint)
         cfg.load_from = args.checkpoint
     if args.tta and (args.show or args.show_dir) and cfg.default_scope == 'mmpretrain':
         raise InputError(
@@ -67,13 +66,13 @@ def main() -> None:
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:
-        draw_results(cfg, args.show, args.show_dir, args.wait_time, args.interval)
+        launch.draw_results(cfg, args.show, args.show_dir, args.wait_time, args.interval)
     if args.tta:
-        use_tta(cfg)
+        launch.use_tta(cfg)
 
-    check_data(cfg, 'test')
-    with explain_build_errors():
-        runner = build_runner(cfg)
+    launch.check_data(cfg, 'test')
+    with launch.explain_build_errors():
+        runner = launch.build_runner(cfg)
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
         metrics = runner.test()

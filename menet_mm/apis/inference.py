@@ -1,7 +1,5 @@
 """Inferencers of MMDetection and MMPretrain by our model names."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable
@@ -42,67 +40,52 @@ def find_model(name: str) -> tuple[str, str | None]:
 
 def get_inferencer(
     name: str, weights: str | None = None, device: str | None = None, trust_checkpoint: bool = False
-) -> DetInferencer | ImageClassificationInferencer:
-    """Build the inferencer of the library that a model belongs to.
+) -> 'DetInferencer | ImageClassificationInferencer':
+    """Build the inferencer of the library that a model belongs to; several, of both, may live in one process.
 
-    Several inferencers, of both libraries, may live in one process and be called in any order.
-
-    Args:
-        name: a model's name, such as ``ssd_menet228_voc`` or ``menet108_in1k``, or a config file.
-        weights: checkpoint, a file or an address; those of the model index if left out.
-        device: torch device; by default a GPU if there is one.
-        trust_checkpoint: unpickle any object in ``weights``, which may run code; tensors and plain values alone by default.
-
-    Raises:
-        InputError: if the model is unknown, a key of its config misspelt, the device not there, or the weights are missing,
-            unsafe, damaged or of another network.
+    ``name`` is a model's, such as ``ssd_menet228_voc``, or a config file; ``weights`` a checkpoint, a file or an address, by
+    default that of the model index; ``device`` a torch device, by default a GPU if there is one. ``trust_checkpoint`` unpickles
+    any object in ``weights``, which may run code, instead of tensors and plain values alone. Raises ``InputError`` if the model
+    is unknown, a key of its config misspelt, the device not there, or the weights missing, unsafe, damaged or of another network.
     """
     path, published = find_model(str(name))
-    weights = weights or published
+    weights, device = weights or published, device or get_device()
     if weights is None:
         raise InputError(f'no weights of {name} are published: give a checkpoint that you trained or converted')
-    device = device or get_device()
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):  # the latter if torch was built without CUDA
         raise InputError(f"no device '{device}' here: give cpu, or a device that torch has, such as cuda:0") from None
     cfg = read_config(path)
-    # The libraries leave their scope behind as the process's default, and build modules under the default.
-    init_default_scope(cfg.get('default_scope'))
-    # On a model of its own, because the inferencers load whatever fits and go on.
+    init_default_scope(cfg.get('default_scope'))  # the libraries leave theirs behind
     checkpoint = read_checkpoint(weights, trust_checkpoint)
-    check_fit(MODELS.build(cfg.model), checkpoint)
+    check_fit(MODELS.build(cfg.model), checkpoint)  # the inferencers load whatever fits and go on
     with tensors_only(trust_checkpoint), warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='palette does not exist')
+        warnings.filterwarnings('ignore', message='palette does not exist|dataset_meta or class names are not saved')
         if cfg.get('default_scope') == 'mmpretrain':
             from mmpretrain import ImageClassificationInferencer
 
             return ImageClassificationInferencer(cfg, pretrained=str(weights), device=device)
         from mmdet.apis import DetInferencer
 
-        warnings.filterwarnings('ignore', message='dataset_meta or class names are not saved')
         inferencer = DetInferencer(cfg, weights=str(weights), device=device, scope='mmdet')
-        if 'dataset_meta' not in checkpoint.get('meta', {}):  # the library would take COCO's names
-            inferencer.model.dataset_meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
-            inferencer.visualizer.dataset_meta = inferencer.model.dataset_meta
-        return inferencer
+    if 'dataset_meta' not in checkpoint.get('meta', {}):  # the library would take COCO's names
+        meta = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo
+        inferencer.model.dataset_meta = inferencer.visualizer.dataset_meta = meta
+    return inferencer
 
 
 def get_predictor(
     name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
-    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it.
+    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it; also return its classes or None.
 
-    Returns:
-        A function from a picture (H, W, 3), 8 bit, blue first, to the results of :class:`menet_mm.deploy.Runner`: ``boxes``,
-        ``scores`` and ``labels``, or a classifier's ``scores``; and the classes, if they are known.
+    The function turns a picture (H, W, 3), 8 bit, blue first, into what :class:`menet_mm.deploy.Runner` makes of it.
     """
-    # The libraries log and print how they load things.
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()):  # the libraries log and print how they load things
         inferencer = get_inferencer(name, weights, device, trust_checkpoint)
-    # One bar over all pictures instead of one for each.
-    inferencer.show_progress = False
+    inferencer.show_progress = False  # the caller shows one bar over all pictures
     if not hasattr(inferencer.model, 'dataset_meta'):
         from mmpretrain.utils import progress
 

@@ -1,7 +1,5 @@
 """Results of a model for a user's pictures, as drawings and as plain values; works without torch with an exported model."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time
@@ -24,21 +22,11 @@ def predict_folder(
     score_thr: float = 0.3,
     **source: str,
 ) -> dict:
-    """Run a model over pictures; those that cannot be read are skipped and listed.
+    """Run a model over ``images``: files, folders (searched to the bottom) or globs; skip and list those that are damaged.
 
-    Args:
-        load: called when the other arguments are checked; returns what ``apis.inference.get_predictor`` does.
-        images: files, folders (searched to the bottom) or globs.
-        out: draw the results into this folder.
-        table: write the results into this JSON file.
-        score_thr: leave out detections below this score.
-        source: what else the JSON file says, such as the model's name.
-
-    Returns:
-        The JSON file's content, ``others``, the number of files that are no pictures, and ``seconds`` that the model took.
-
-    Raises:
-        InputError: if an argument cannot be used, or a drawing cannot be written.
+    ``load``, called when the other arguments are checked, returns what ``apis.inference.get_predictor`` does. ``out`` is a
+    folder for drawings, ``table`` a JSON file for the results and ``source``. Returns that file's content, ``others``, the
+    number of files that are no pictures, and the model's ``seconds``. Raises ``InputError`` if an argument cannot be used.
     """
     if not 0 <= score_thr <= 1:
         raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
@@ -51,11 +39,9 @@ def predict_folder(
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
     if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
-        print(
-            f'no font here has all characters of {", ".join(unwritable[:5])}{", ..." if unwritable[5:] else ""}: numbers of '
-            'classes are drawn instead; install a font, such as the package fonts-noto-cjk or fonts-noto-core',
-            file=sys.stderr,
-        )
+        names = ', '.join(unwritable[:5]) + (', ...' if unwritable[5:] else '')
+        what = f'no font here has all characters of {names}: numbers of classes are drawn instead; install a font, '
+        print(f'{what}such as the package fonts-noto-cjk or fonts-noto-core', file=sys.stderr)
     results, skipped, seconds = [], [], 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
         image, defect = read_image(path)
@@ -66,8 +52,8 @@ def predict_folder(
         start = time.perf_counter()
         found = predict(image)
         seconds += time.perf_counter() - start
-        size = dict(width=image.shape[1], height=image.shape[0])
-        results.append(dict(image=str(path), **size, **describe(found, classes, score_thr)))
+        height, width = image.shape[:2]
+        results.append(dict(image=str(path), width=width, height=height, **describe(found, classes, score_thr)))
         if out:
             write_image(out / target, draw_result(image, results[-1]))
     content = dict(source, classes=classes, results=results, skipped=skipped)
@@ -78,14 +64,13 @@ def predict_folder(
 
 def describe(found: dict[str, np.ndarray], classes: list[str] | None, score_thr: float) -> dict:
     """Turn a model's arrays into plain values: ``detections``, or the five best ``classes`` of a classifier."""
-
-    def entry(label: int, score: float) -> dict:
-        name = classes[label] if classes else str(label)
-        return {'class': name, 'label': int(label), 'score': round(float(score), 4)}
-
     if 'boxes' not in found:
         best = np.argsort(-found['scores'], kind='stable')[:5]
-        return dict(classes=[entry(label, found['scores'][label]) for label in best])
+        return dict(classes=[_entry(label, found['scores'][label], classes) for label in best])
     rows = zip(found['labels'], found['scores'], found['boxes'].astype(float), strict=True)
-    kept = [(entry(label, score), box) for label, score, box in rows if score >= score_thr]
-    return dict(detections=[dict(row, box=[round(value, 1) for value in box.tolist()]) for row, box in kept])
+    kept = [(_entry(label, score, classes), box) for label, score, box in rows if score >= score_thr]
+    return dict(detections=[dict(entry, box=[round(value, 1) for value in box.tolist()]) for entry, box in kept])
+
+
+def _entry(label: int, score: float, classes: list[str] | None) -> dict:
+    return {'class': classes[label] if classes else str(label), 'label': int(label), 'score': round(float(score), 4)}

@@ -1,7 +1,5 @@
 """Classifiers of https://github.com/clavichord93/MENet and pytorchcv as MMPretrain's: ``backbone.*``, ``head.fc.*``."""
 
-from __future__ import annotations
-
 import json
 import re
 from functools import cache
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 
 from menet_mm.errors import InputError
 from menet_mm.models import MENet, MobileNetV1, ShuffleNetV1
-from menet_mm.models.backbone import StagedBackbone
 from menet_mm.utils.files import atomic_path
 
 from .load import compare, get_state
@@ -30,45 +27,35 @@ _LAYERS = (
     ('side.evolve', 's_evolve', 's_bn_evolve', 's_evolve_conv', 's_evolve_bn'),
 )
 _MOBILENET = {'dw_conv': 'depthwise_conv', 'pw_conv': 'pointwise_conv'}
-_OURS = {
-    name: f'{ours}.{"bn" if "bn" in name else "conv"}' for ours, *theirs in _LAYERS for name in theirs
-} | _MOBILENET
+_OURS = {name: f'{ours}.{"bn" if "bn" in name else "conv"}' for ours, *theirs in _LAYERS for name in theirs}
+_OURS |= _MOBILENET
 
 
 def convert(checkpoint: dict) -> tuple[dict[str, Tensor], str, str, str]:
     """Rename the tensors of a classifier with any number of classes, whoever trained it.
 
-    Args:
-        checkpoint: a state dict, or a dict with one under ``state_dict``; keys may start with ``module.``.
-
-    Returns:
-        The tensors under our names, whose names they had, the backbone (such as ``'MENet'``), and its arch.
-
-    Raises:
-        InputError: if it is not exactly one of the published variants, naming the first tensors that differ.
+    ``checkpoint`` is a state dict, or a dict with one under ``state_dict``; keys may start with ``module.``. Returns the tensors
+    under our names, whose names they had, the backbone (such as ``'MENet'``), and its arch. Raises InputError if it is not
+    exactly one of the published variants, naming the first tensors that differ.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError('the file holds no state dict: expected a dict of tensors, or one under the key state_dict')
-    layout, renamed = _rename(get_state(checkpoint))
-    for key in list(renamed):
+    state = get_state(checkpoint)
+    layouts = [layout for prefix, layout in LAYOUTS.items() if any(key.startswith(prefix) for key in state)]
+    if not layouts:
+        raise InputError(
+            f"the file is of no network that is known here: its first keys are {', '.join(list(state)[:3])}; the authors', "
+            "pytorchcv's and menet_mm's classifiers were expected"
+        )
+    renamed = {_rename(key): tensor for key, tensor in state.items()}
+    for key in [key for key in renamed if key.endswith('running_mean')]:
         # The authors' torch did not count batches yet.
-        if key.endswith('running_mean'):
-            renamed.setdefault(key.replace('running_mean', 'num_batches_tracked'), torch.tensor(0))
-    return renamed, layout, *_recognise(renamed, layout)
+        renamed.setdefault(key.replace('running_mean', 'num_batches_tracked'), torch.tensor(0))
+    return renamed, layouts[0], *_recognise(renamed, layouts[0])
 
 
-def _rename(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    for prefix, layout in LAYOUTS.items():
-        if any(key.startswith(prefix) for key in state):
-            return layout, {_rename_key(key): tensor for key, tensor in state.items()}
-    raise InputError(
-        f"the file is of no network that is known here: its first keys are {', '.join(list(state)[:3])}; the authors', "
-        "pytorchcv's and menet_mm's classifiers were expected"
-    )
-
-
-def _rename_key(key: str) -> str:
+def _rename(key: str) -> str:
     if match := re.match(r'features\.stage_?(\d+)(?:_|\.unit)(\d+)\.(\w+)\.', key):
         stage, unit, layer = int(match[1]), int(match[2]) - 1, match[3]
         first = 3 if layer in _MOBILENET else 1  # the stages before belong to our stem
@@ -78,7 +65,7 @@ def _rename_key(key: str) -> str:
 
 
 @cache
-def _classifier(backbone: type[StagedBackbone], arch: str, classes: int) -> nn.Module:
+def _classifier(backbone: type[MENet | MobileNetV1], arch: str, classes: int) -> nn.Module:
     with torch.device('meta'):
         head = nn.ModuleDict(dict(fc=nn.Linear(backbone.ARCHS[arch]['channels'][-1], classes)))
         return nn.ModuleDict(dict(backbone=backbone(arch), head=head))
@@ -102,10 +89,7 @@ def _recognise(state: dict[str, Tensor], layout: str) -> tuple[str, str]:
 
 
 def write_checkpoint(path: str | Path, state: dict[str, Tensor], meta: dict) -> None:
-    """Write tensors and plain values about them as ``.pth`` or ``.safetensors``; an existing file is replaced.
-
-    Raises InputError if the ending is another one.
-    """
+    """Write tensors and plain values about them as ``.pth`` or ``.safetensors``, or raise InputError; replaces an older file."""
     check_ending(path := Path(path))
     state = {key: tensor.detach().contiguous() for key, tensor in state.items()}
     with atomic_path(path) as partial:

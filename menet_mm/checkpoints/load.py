@@ -1,7 +1,5 @@
 """Reading checkpoints of unknown origin: tensors and plain values, and no code that a file brings along."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -34,10 +32,8 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
 
     One from an http(s) address is kept in torch's cache of checkpoints. With ``trust`` a file may hold any object, and so run
     its own code. A safetensors file gives ``dict(meta=..., state_dict=...)``. Beside a ``state_dict``, ``meta`` is a dict, and
-    so is its ``dataset_meta`` if it has one.
-
-    Raises:
-        InputError: if there is no such file, it is damaged, or it holds more than tensors and plain values.
+    so is its ``dataset_meta`` if it has one. Raises InputError if there is no such file, it is damaged, or it holds more than
+    tensors and plain values.
     """
     if str(path).startswith(('http://', 'https://')):
         cached = fetch(str(path), Path(torch.hub.get_dir()) / 'checkpoints')
@@ -66,11 +62,9 @@ def read_checkpoint(path: str | Path, trust: bool = False, map_location: str | t
         raise InputError(f'checkpoint {path} is damaged or no checkpoint ({reason}): fetch or train it again') from None
     if not isinstance(content, dict) or not isinstance(content.get('state_dict', {}), dict):
         raise InputError(f'checkpoint {path} holds no dict of tensors')
-    meta = content.get('meta')
-    if not isinstance(meta, dict):
-        meta = {}
-        if 'state_dict' in content:
-            content['meta'] = meta
+    meta = content['meta'] if isinstance(content.get('meta'), dict) else {}
+    if 'state_dict' in content:
+        content['meta'] = meta
     if not isinstance(meta.get('dataset_meta'), dict):
         meta.pop('dataset_meta', None)
     if not trust:
@@ -120,19 +114,16 @@ def fetch(url: str, folder: str | Path) -> Path:
 
 
 def use_tensors_only(trust: bool = False) -> None:
-    """Make every loader of this process read checkpoints as :func:`read_checkpoint` does.
+    """Make all loaders of this process read as :func:`read_checkpoint` does; mmengine's own fall back to unpickling any object."""
 
-    mmengine by itself unpickles any object if reading tensors alone fails.
-    """
+    def load_from_file(filename: str, map_location: str | torch.device | None = None) -> dict:
+        return read_checkpoint(filename, trust, map_location or 'cpu')
+
     for name in TORCH_SWITCHES:
         os.environ.pop(name, None)
     if not trust:
         # Overrules weights_only=False wherever torch.load is called, behind mmengine's other schemes for example.
         os.environ[TORCH_SWITCHES[0]] = '1'
-
-    def load_from_file(filename: str, map_location: str | torch.device | None = None) -> dict:
-        return read_checkpoint(filename, trust, map_location or 'cpu')
-
     # The empty prefix is that of every path without a scheme.
     CheckpointLoader.register_scheme(('', 'http://', 'https://'), load_from_file, force=True)
 
@@ -179,18 +170,14 @@ def compare(model: nn.Module, checkpoint: dict) -> Difference:
     """Compare what :func:`read_checkpoint` returns with a model, which may be wrapped for distributed training."""
     own = {key: tuple(value.shape) for key, value in getattr(model, 'module', model).state_dict().items()}
     given = {key: tuple(getattr(value, 'shape', ())) for key, value in get_state(checkpoint).items()}
-    return Difference(
-        [key for key in own if key not in given],
-        [key for key in given if key not in own],
-        [f'{key} is {given[key]} instead of {own[key]}' for key in own if key in given and own[key] != given[key]],
-    )
+    missing = [key for key in own if key not in given]
+    unexpected = [key for key in given if key not in own]
+    differing = [key for key in own if key in given and own[key] != given[key]]
+    return Difference(missing, unexpected, [f'{key} is {given[key]} instead of {own[key]}' for key in differing])
 
 
 def check_fit(model: nn.Module, checkpoint: dict) -> None:
-    """Raise InputError, naming the first that differ, unless a checkpoint has exactly a model's tensors.
-
-    mmengine only warns, and goes on with random weights.
-    """
+    """Raise InputError, naming the first that differ, unless a checkpoint has exactly a model's tensors; mmengine only warns."""
     if any(difference := compare(model, checkpoint)):
         raise InputError(f'the checkpoint is of another network: {difference}; give the config of its training')
 

@@ -3,8 +3,6 @@
 A pickle is a program: it names callables and calls them. Here it can only name those of :data:`ALLOWED`.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import re

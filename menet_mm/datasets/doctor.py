@@ -1,9 +1,4 @@
-"""Checks of a data set before work starts, so that bad data ends in one sentence instead of a late traceback.
-
-What cannot be checked, such as data on a remote server, is skipped with a line in the log, never refused.
-"""
-
-from __future__ import annotations
+"""Checks of a data set before work starts. What cannot be checked, such as remote data, is skipped with a line in the log."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +15,9 @@ from menet_mm.datasets.formats import coco, folders, voc
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import find_defect
 
-#: Larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: reading all of them would take minutes.
-MAX_IMAGES = 25_000
-#: The check of a data set, by the class whose methods read its files; a subclass that reads them otherwise is another one.
+MAX_IMAGES = 25_000  # larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: all would take minutes
+LOCAL = ('local', 'disk')  # mmengine's backends that read files of this machine
+#: By the class whose methods read the files; a subclass that reads them otherwise is another one.
 CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
 
 
@@ -32,29 +27,29 @@ def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
     inner = parts.get('datasets', parts.get('dataset'))
     if inner is None:
         yield dataset
-    else:
-        for part in inner if isinstance(inner, list | tuple) else [inner]:
-            yield from leaf_configs(part)
+        return
+    for part in inner if isinstance(inner, list | tuple) else [inner]:
+        yield from leaf_configs(part)
 
 
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     """Check the annotation files of a data set config, if they are on this machine and of a form in ``formats/``.
 
-    Raises ``InputError`` naming the first that is missing or broken; ``data_hint`` says there how the user gets the data.
+    ``InputError`` names the first that is missing or broken, and says by ``data_hint`` how the user gets the data.
     """
     for leaf in leaf_configs(dataset):
         if not isinstance(leaf, dict):
             continue  # built already, so its files were read
-        prefix = leaf.get('data_prefix') or ''
-        prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
-        paths = [leaf.get('data_root'), leaf.get('ann_file'), *prefixes]
-        remote = [path for path in paths if '://' in str(path)] or _other_backends(leaf.get('backend_args'))
-        if remote:
-            _skip(f'the files of {leaf.get("type")}', f'they are read through {remote[0]}')
+        prefix, what = leaf.get('data_prefix') or '', f'the files of {leaf.get("type")}'
+        paths = [leaf.get('data_root'), leaf.get('ann_file')]
+        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
+        backend = (leaf.get('backend_args') or {}).get('backend', 'local')
+        if remote := [path for path in paths if '://' in str(path)] or [backend] * (backend not in LOCAL):
+            _skip(what, f'they are read through {remote[0]}')
         elif check := CHECKS.get(_find_reader(leaf)):
             check(leaf, data_hint)
         else:
-            _skip(f'the files of {leaf.get("type")}', 'their form is not known here')
+            _skip(what, 'their form is not known here')
 
 
 def _find_reader(dataset: dict) -> str | None:
@@ -69,20 +64,12 @@ def _find_reader(dataset: dict) -> str | None:
     return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
 
 
-def _other_backends(arguments: dict | None) -> list[str]:
-    """The backend in mmengine's ``backend_args``, if it does not read local files."""
-    return [name for name in [(arguments or {}).get('backend', 'local')] if name not in ('local', 'disk')]
-
-
 def _skip(what: str, reason: str) -> None:
     print_log(f'Before the start {what} are not checked: {reason}', 'current')
 
 
 def check_images(dataset: BaseDataset) -> int:
-    """Decode the pictures of a data set that was built, at most :data:`MAX_IMAGES`, and return how many these are.
-
-    Raises ``InputError`` naming the first picture that is missing, truncated or no picture at all.
-    """
+    """Decode at most :data:`MAX_IMAGES` pictures of a built data set, return how many; ``InputError`` names one that is bad."""
     leaves = list(leaf_configs(dataset))
     part = min(1, MAX_IMAGES / max(1, sum(len(leaf) for leaf in leaves if isinstance(leaf, BaseDataset))))
     paths = sorted({path for leaf in leaves for path in _local_images(leaf, part)})
@@ -95,28 +82,22 @@ def check_images(dataset: BaseDataset) -> int:
     return len(paths)
 
 
-def _local_images(dataset: object, part: float) -> set[str]:
+def _local_images(dataset: object, part: float) -> list[str]:
     """Paths of the pictures that ``LoadImageFromFile`` reads from local files; ``part`` of them, evenly."""
     name = type(dataset).__name__
     if not isinstance(dataset, BaseDataset):
         _skip(f'the items of {name}', 'it is no data set of mmengine')
-        return set()
+        return []
+    # A subclass may read another form, and with ignore_empty pictures may be missing.
     steps = getattr(dataset.pipeline, 'transforms', [])
-    if steps and not any(map(_reads_local_files, steps)):
+    loaders = [step for step in steps if type(step) is LoadImageFromFile and not step.ignore_empty]
+    settings = [s.backend_args or s.file_client_args or {} for s in loaders if s.imdecode_backend != 'tifffile']
+    if steps and not any(given.get('backend', 'local') in LOCAL for given in settings):
         _skip(f'the pictures of {name}', 'its pipeline does not read them by LoadImageFromFile from local files')
-        return set()
+        return []
     indices = np.unique(np.linspace(0, len(dataset) - 1, round(part * len(dataset))).astype(int))
     paths = [dataset.get_data_info(int(i)).get('img_path') for i in indices]
     local = [path for path in paths if isinstance(path, str) and '://' not in path]
-    if skipped := len(paths) - len(local):
-        _skip(f'{skipped} pictures of {name}', 'their items name no local file')
-    return set(local)
-
-
-def _reads_local_files(step: object) -> bool:
-    return (
-        type(step) is LoadImageFromFile  # a subclass may read another form
-        and step.imdecode_backend != 'tifffile'
-        and not step.ignore_empty  # missing pictures are allowed
-        and not _other_backends(step.backend_args or step.file_client_args)
-    )
+    if len(local) < len(paths):
+        _skip(f'{len(paths) - len(local)} pictures of {name}', 'their items name no local file')
+    return local

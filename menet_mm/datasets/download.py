@@ -1,8 +1,5 @@
 """Downloads: weights, and PASCAL VOC from its official place."""
 
-from __future__ import annotations
-
-import os
 import sys
 import tarfile
 from pathlib import Path
@@ -15,20 +12,15 @@ from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path
 
 #: Archives of each year: address, file name and MD5 as torchvision knows them, the split that each brings, and its pictures.
-ARCHIVES = {
-    '2007': [
-        dict(DATASET_YEAR_DICT['2007'], split='trainval', pictures=5011),
-        dict(DATASET_YEAR_DICT['2007-test'], split='test', pictures=4952),
-    ],
-    '2012': [dict(DATASET_YEAR_DICT['2012'], split='trainval', pictures=11540)],
-}
+ARCHIVES = {'2012': [dict(DATASET_YEAR_DICT['2012'], split='trainval', pictures=11540)]}
+ARCHIVES['2007'] = [dict(DATASET_YEAR_DICT['2007'], split='trainval', pictures=5011)]
+ARCHIVES['2007'] += [dict(DATASET_YEAR_DICT['2007-test'], split='test', pictures=4952)]
 
 
 def download(url: str, path: Path, md5: str | None = None) -> None:
     """Fetch a file unless it is there. It appears complete, or ``InputError`` is raised and it does not appear.
 
-    With an MD5, an unfinished download stays as ``<path>.partial``, and the next call goes on there. Without one it starts
-    again, and several processes may fetch the same file.
+    With an MD5, the next call goes on where one stopped, in ``<path>.partial``; without, several processes may fetch a file.
     """
     if path.is_file() and (md5 is None or file_hash(path, 'md5') == md5):
         return
@@ -42,7 +34,7 @@ def download(url: str, path: Path, md5: str | None = None) -> None:
     if file_hash(partial, 'md5') != md5:
         partial.unlink()
         raise InputError(f'{url} is not the file that was expected (its MD5 is not {md5}); run the same command again')
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _append(url: str, partial: Path) -> None:
@@ -63,19 +55,15 @@ def _append(url: str, partial: Path) -> None:
 
 
 def download_voc(root: Path, year: str, keep: bool = False) -> None:
-    """Fetch and unpack a year of :data:`ARCHIVES` into ``root/VOCdevkit``, unless all its pictures and annotations are there.
-
-    Archives are deleted unless ``keep``. Raises ``InputError`` as :func:`download` does.
-    """
+    """Fetch, as :func:`download` does, and unpack what is missing of a year into ``root/VOCdevkit``; ``keep`` the archives."""
     folder = root / f'VOCdevkit/VOC{year}'
     for archive in ARCHIVES[year]:
-        listed = folder / f'ImageSets/Main/{archive["split"]}.txt'
+        listed, path = folder / f'ImageSets/Main/{archive["split"]}.txt', root / archive['filename']
         ids = listed.read_text().split() if listed.is_file() else []
         files = [folder / name for i in ids for name in (f'JPEGImages/{i}.jpg', f'Annotations/{i}.xml')]
         if len(ids) == archive['pictures'] and all(file.is_file() for file in files):
             print(f'{folder} has all {len(ids)} pictures of {archive["split"]} already')
             continue
-        path = root / archive['filename']
         download(archive['url'], path, archive['md5'])
         print(f'unpacking {path} ...')
         with tarfile.open(path) as tar:

@@ -1,17 +1,14 @@
-"""A generated miniature detection set in VOC layout, so that the main job runs without a download.
+"""A generated miniature detection set, so that the main job runs without a download. Its classes differ in shape alone.
 
-The classes differ in shape alone: colours, textures, sizes and places come from the same distributions for all of them.
 Everything comes from numpy's seeded PCG64 and is rounded to whole pixels, so that every machine gets the same annotations.
 """
-
-from __future__ import annotations
 
 import json
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,19 +19,16 @@ from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import write_image
 
-CLASSES = ('circle', 'square', 'triangle', 'star')
+CORNERS = dict(circle=64, square=4, triangle=3, star=10)  # of an outline, by class
+CLASSES = tuple(CORNERS)
 SIDES = (0.10, 0.60)  # of the picture
 MAX_OBJECTS = 6
-#: Part of an object's box that a later object may cover.
-MAX_COVERED = 0.4
-#: Textures of the ground, of training and of held-out pictures.
-BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))
-#: Raised whenever the pictures change, so that an older set is made anew.
-VERSION = 1
+MAX_COVERED = 0.4  # part of an object's box that a later object may cover
+BACKGROUNDS = (('gradient', 'stripes', 'clouds'), ('waves', 'cells'))  # of training and of held-out pictures
+VERSION = 1  # raised whenever the pictures change, so that an older set is made anew
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """One object: its class, its outline in pixels, and the visible part of its bounding box."""
 
     name: str
@@ -46,8 +40,8 @@ class Shape:
 def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int = 0) -> Path:
     """Write ``train`` pictures for ``trainval`` and ``test`` held-out ones into a folder, and return it.
 
-    It holds ``VOC2007`` and, in COCO's form, ``annotations/{trainval,test}.json``. It appears in one step, and the same set is
-    not made twice. Raises ``InputError`` if a number is too small, or ``out`` holds something else or cannot be written.
+    It holds ``VOC2007`` and, in COCO's form, ``annotations/{trainval,test}.json``. The same set is not made twice. Raises
+    ``InputError`` if a number is too small, or ``out`` holds something else or cannot be written.
     """
     out = Path(out)
     if min(train, test) < 1:
@@ -60,65 +54,61 @@ def make_shapes(out: str | Path, train: int = 2000, test: int = 300, seed: int =
         return out
     if out.exists() and any(out.iterdir()) and not stamp.is_file():
         raise InputError(f'{out} holds something else: choose an empty folder with --out')
-
-    try:
-        with atomic_path(out) as folder:
-            for split, count in (('trainval', train), ('test', test)):
-                _write_split(folder, split, count, seed)
-            write_text(folder / stamp.name, json.dumps(recipe))
-            shutil.rmtree(out, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f'{out} cannot be written ({error.strerror}): make room, or give another --out') from None
+    with atomic_path(out, '--out') as folder:
+        for split, count in (('trainval', train), ('test', test)):
+            _write_split(folder, split, count, seed)
+        write_text(folder / stamp.name, json.dumps(recipe))
+        shutil.rmtree(out, ignore_errors=True)
     return out
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     voc, held_out = root / 'VOC2007', split == 'test'
-    ids, images, annotations = [f'{split}_{i:05d}' for i in range(count)], [], []
+    coco = dict(images=[], annotations=[], categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)])
+    ids = [f'{split}_{i:05d}' for i in range(count)]
     for i, image_id in enumerate(track(ids, f'Drawing {split}', disable=count < 100)):
         picture, shapes = draw(np.random.default_rng((seed, held_out, i)), held_out)
-        image = dict(id=i, file_name=f'{image_id}.jpg', width=picture.shape[1], height=picture.shape[0])
-        images.append(image)
-        write_image(voc / 'JPEGImages' / image['file_name'], picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        write_text(voc / f'Annotations/{image_id}.xml', _voc_xml(image, shapes))
+        size = dict(width=picture.shape[1], height=picture.shape[0])
+        write_image(voc / f'JPEGImages/{image_id}.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        write_text(voc / f'Annotations/{image_id}.xml', _voc_xml(f'{image_id}.jpg', size, shapes))
+        coco['images'].append(dict(size, id=i, file_name=f'{image_id}.jpg'))
         for shape in shapes:
             x1, y1, x2, y2 = shape.box
+            entry = dict(id=len(coco['annotations']) + 1, image_id=i, category_id=CLASSES.index(shape.name) + 1)
             box = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
-            category = CLASSES.index(shape.name) + 1
-            annotations.append(dict(id=len(annotations) + 1, image_id=i, category_id=category, **box))
+            coco['annotations'].append(entry | box)
     write_text(voc / f'ImageSets/Main/{split}.txt', '\n'.join(ids) + '\n')
-    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
-    content = dict(images=images, annotations=annotations, categories=categories)
-    write_text(root / f'annotations/{split}.json', json.dumps(content))
+    write_text(root / f'annotations/{split}.json', json.dumps(coco))
 
 
-def _voc_xml(image: dict, shapes: list[Shape]) -> str:
-    def add(parent: ET.Element, **fields: object) -> None:
-        for key, value in fields.items():
-            ET.SubElement(parent, key).text = str(value)
+def _voc_xml(filename: str, size: dict, shapes: list[Shape]) -> str:
+    def tags(**content: object) -> str:
+        return ''.join(f'<{name}>{value}</{name}>' for name, value in content.items())
 
-    root = ET.Element('annotation')
-    add(root, folder='VOC2007', filename=image['file_name'])
-    add(ET.SubElement(root, 'size'), width=image['width'], height=image['height'], depth=3)
-    for shape in shapes:
-        x1, y1, x2, y2 = shape.box
-        obj = ET.SubElement(root, 'object')
-        add(obj, name=shape.name, pose='Unspecified', truncated=int(shape.truncated), difficult=0)
+    content = tags(folder='VOC2007', filename=filename, size=tags(**size, depth=3))
+    for name, _, (x1, y1, x2, y2), truncated in shapes:
         # VOC counts pixels from 1 and includes the last one.
-        add(ET.SubElement(obj, 'bndbox'), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        box = tags(xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
+        content += tags(object=tags(name=name, pose='Unspecified', truncated=int(truncated), difficult=0, bndbox=box))
+    root = ET.fromstring(tags(annotation=content))
     ET.indent(root)
     return ET.tostring(root, encoding='unicode')
 
 
 def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
     """Draw one picture (H, W, 3), 8 bit, blue first; returns it with its objects from back to front."""
-    width, height = (int(v) for v in rng.integers(160, 257, 2))
+    width, height = rng.integers(160, 257, 2).tolist()
     dull = rng.uniform(40, 215, (2, 1)) + rng.uniform(-20, 20, (2, 3))  # grey with a tint
     picture = _texture(rng, width, height, BACKGROUNDS[held_out], dull)
     _clutter(rng, picture)
     shapes = _place_objects(rng, width, height)
-    for shape in shapes:
-        _paint_object(rng, picture, shape)
+    for _, outline, (x1, y1, x2, y2), _ in shapes:
+        # Four fractional bits keep the edge where the outline says.
+        mask, corners = np.zeros((height, width), np.float32), np.round(outline * 16).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 1.0, cv2.LINE_AA, shift=4)
+        mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
+        texture = _texture(rng, x2 - x1, y2 - y1, ('plain', *BACKGROUNDS[False]), np.stack([_vivid(rng), _vivid(rng)]))
+        area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
     noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), shapes
 
@@ -126,9 +116,7 @@ def draw(rng: Generator, held_out: bool) -> tuple[np.ndarray, list[Shape]]:
 def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
     shapes, number = [], int(rng.integers(1, MAX_OBJECTS + 1))
     for _ in range(20 * number):
-        if len(shapes) == number:
-            break
-        shape = _random_shape(rng, width, height)
+        shape = _random_shape(rng, width, height) if len(shapes) < number else None
         if shape and all(_covered(shape.box, other.box) <= MAX_COVERED for other in shapes):
             shapes.append(shape)
     return shapes or _place_objects(rng, width, height)
@@ -137,30 +125,23 @@ def _place_objects(rng: Generator, width: int, height: int) -> list[Shape]:
 def _random_shape(rng: Generator, width: int, height: int) -> Shape | None:
     """Draw an object; None if it does not meet the limits on sides."""
     name, angle = CLASSES[rng.integers(len(CLASSES))], rng.uniform(-0.3, 0.3)
-    outline = _outline(name) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    corners = np.arange(CORNERS[name])
+    angles = 2 * np.pi * corners / len(corners) - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
+    radius = np.where(corners % 2, 0.42, 1.0) if name == 'star' else 1.0
+    outline = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
+    outline @= np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline -= outline.min(axis=0)
     outline /= outline.max(axis=0)  # its bounding box is now the unit square
     side, stretch = rng.uniform(*SIDES) * min(width, height), np.exp(rng.uniform(-0.25, 0.25))
     size = np.array([side * stretch, side / stretch])
-    if rng.random() < 0.2:  # cut off by the border: up to 40 % of a side outside
-        corner = rng.uniform(-0.4 * size, (width, height) - 0.6 * size)
-    else:
-        corner = rng.uniform((0, 0), (width, height) - size)
-    outline = outline * size + corner
+    inside, outside = (0.6, 0.4) if rng.random() < 0.2 else (1, 0)  # least and largest part; the border cuts off some
+    outline = outline * size + rng.uniform(-outside * size, (width, height) - inside * size)
     full = np.concatenate([np.floor(outline.min(axis=0)), np.ceil(outline.max(axis=0))]).astype(int)
     box = np.clip(full, 0, [width, height, width, height])
     sides = (box[2:] - box[:2]) / (width, height)
     if (sides < SIDES[0]).any() or (sides > SIDES[1]).any():
         return None
     return Shape(name, outline, tuple(box.tolist()), truncated=bool((box != full).any()))
-
-
-def _outline(name: str) -> np.ndarray:
-    """Corners around the origin, (P, 2)."""
-    count = {'circle': 64, 'square': 4, 'triangle': 3, 'star': 10}[name]
-    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2 + (np.pi / 4 if name == 'square' else 0)
-    radius = np.where(np.arange(count) % 2, 0.42, 1.0) if name == 'star' else np.ones(count)
-    return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
 
 
 def _covered(a: tuple[int, ...], b: tuple[int, ...]) -> float:
@@ -201,19 +182,8 @@ def _clutter(rng: Generator, picture: np.ndarray) -> None:
         points = rng.uniform((0, 0), (width, height), (int(rng.integers(2, 5)), 2)).astype(np.int32)
         cv2.polylines(picture, [points], False, colour, int(rng.integers(1, 4)), cv2.LINE_AA)
     for _ in range(rng.integers(0, 12)):
-        centre = rng.uniform((0, 0), (width, height))
-        blot = (centre + rng.normal(0, 0.02 * width, (5, 2))).astype(np.int32)
-        cv2.fillPoly(picture, [blot], _vivid(rng).tolist(), cv2.LINE_AA)
-
-
-def _paint_object(rng: Generator, picture: np.ndarray, shape: Shape) -> None:
-    x1, y1, x2, y2 = shape.box
-    mask = np.zeros(picture.shape[:2], np.float32)
-    # Four fractional bits keep the edge where the outline says.
-    cv2.fillPoly(mask, [np.round(shape.outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
-    mask, area = mask[y1:y2, x1:x2, None], picture[y1:y2, x1:x2]
-    texture = _texture(rng, x2 - x1, y2 - y1, ('plain', *BACKGROUNDS[False]), np.stack([_vivid(rng), _vivid(rng)]))
-    area[:] = area * (1 - mask) + np.clip(texture, 0, 255) * mask
+        blot = rng.uniform((0, 0), (width, height)) + rng.normal(0, 0.02 * width, (5, 2))
+        cv2.fillPoly(picture, [blot.astype(np.int32)], _vivid(rng).tolist(), cv2.LINE_AA)
 
 
 def _vivid(rng: Generator) -> np.ndarray:

@@ -1,8 +1,4 @@
-"""Models on the edge: inference forms, exported files, and a runner that needs neither torch nor an MM library.
-
-Importing this package, and :class:`Runner`, imports NumPy, OpenCV and Pillow, and no torch; where mmengine is installed,
-also its config module (see :mod:`menet_mm`).
-"""
+"""Models on the edge: inference forms, exported files, and a runner; importing this and :class:`Runner` needs no torch."""
 
 from importlib import import_module
 

@@ -1,13 +1,11 @@
 """What the JSON beside an exported model says. The class that writes it also reads it, and checks every field."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Self, get_args, get_origin, get_type_hints
 
 from menet_mm.errors import InputError
 
@@ -19,19 +17,14 @@ def _number(low: float, high: float, *kinds: type) -> Callable[[object], bool]:
     return lambda value: type(value) in kinds and isfinite(value) and low <= value <= high
 
 
-def _list(holds: Callable[[object], bool], *counts: int) -> Callable[[object], bool]:
-    return lambda values: (
-        isinstance(values, list | tuple) and (not counts or len(values) in counts) and all(map(holds, values))
-    )
+def _list(rule: Callable[[object], bool], counts: Container[int] = range(2**31)) -> Callable[[object], bool]:
+    return lambda items: isinstance(items, list | tuple) and len(items) in counts and all(map(rule, items))
 
 
 _side = _number(1, 65_535, int)
 Share = Annotated[float, _number(0, 1, int, float)]
-#: How many at most; -1 is all but the last, as in MMDetection.
-Limit = Annotated[int, _number(-1, inf, int)]
+Limit = Annotated[int, _number(-1, inf, int)]  # how many at most; -1 is all but the last, as in MMDetection
 Texts = Annotated[Sequence[str], _list(lambda value: isinstance(value, str))]
-Shape = Annotated[Sequence[int], lambda value: _list(_side, 4)(value) and value[1] == 3]
-Steps = Annotated[Sequence['Step'], _list(lambda value: isinstance(value, Step))]
 
 
 class _Checked:
@@ -53,25 +46,22 @@ class Input(_Checked):
     """The network's input: name, shape (N, 3, h, w), and how 8-bit pixels become numbers."""
 
     name: str
-    shape: Shape
+    shape: Annotated[Sequence[int], lambda value: _list(_side, [4])(value) and value[1] == 3]
     channel_order: Literal['RGB', 'BGR']
-    mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), 3)]
-    std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), 3)]
+    mean: Annotated[Sequence[float], _list(_number(-1e6, 1e6, int, float), [3])]
+    std: Annotated[Sequence[float], _list(_number(1e-6, 1e6, int, float), [3])]
     layout: Literal['NCHW'] = 'NCHW'
     dtype: Literal['float32'] = 'float32'
 
 
 @dataclass(frozen=True)
 class Step(_Checked):
-    """A step of preprocessing, named as in the config.
-
-    ``size`` is (width, height) of the result, at most in a crop, or (length,) of the ``edge``. ``backend`` resizes, bilinear.
-    """
+    """A step of preprocessing, named as in the config."""
 
     type: Literal['ResizeEdge', 'Resize', 'CenterCrop']
-    size: Annotated[Sequence[int], _list(_side, 1, 2)]
+    size: Annotated[Sequence[int], _list(_side, [1, 2])]  # (width, height) of the result, at most in a crop; or (edge,)
     edge: Literal['short', 'long', 'width', 'height', None] = None
-    backend: Literal['cv2', 'pillow', None] = None
+    backend: Literal['cv2', 'pillow', None] = None  # which resizes, bilinear
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,8 +75,7 @@ class Step(_Checked):
         if self.type == 'CenterCrop':
             return min(width, self.size[0]), min(height, self.size[1])
         by_width = dict(short=width < height, long=width > height, width=True, height=False)[self.edge]
-        edge = self.size[0]
-        # Rounded down, as MMPretrain does.
+        edge = self.size[0]  # the other side is rounded down, as MMPretrain does
         return (edge, int(edge * height / width)) if by_width else (int(edge * width / height), edge)
 
 
@@ -109,7 +98,7 @@ class Description(_Checked):
     task: Literal['classification', 'detection']
     runtime: str
     input: Input
-    preprocess: Steps
+    preprocess: Annotated[Sequence[Step], _list(lambda value: isinstance(value, Step))]
     classes: Texts
     outputs: Texts
     precision: Literal['fp32', 'int8'] = 'fp32'
@@ -131,7 +120,7 @@ class Description(_Checked):
         return tuple(self.input.shape[2:])
 
     @classmethod
-    def read(cls, model: Path) -> Description:
+    def read(cls, model: Path) -> Self:
         """Read what lies beside a model. Raises InputError if it is missing or of another form."""
         path = description_path(model)
         try:

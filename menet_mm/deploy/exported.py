@@ -1,7 +1,5 @@
 """An exported model in the place of a trained one, so that ``tools/test.py`` measures what a device will run."""
 
-from __future__ import annotations
-
 import cv2
 import torch
 from mmengine.model import BaseModel
@@ -24,7 +22,6 @@ class ExportedModel(BaseModel):
             self.num_classes = len(self.runner.classes)  # InputCheckHook compares it with the data
 
     def forward(self, *args: object, **kwargs: object) -> None:
-        """Raise InputError."""
         raise InputError(f'{self.runner.path} is an exported model, which cannot be trained: give a checkpoint')
 
     def test_step(self, data: dict) -> list[BaseDataElement]:

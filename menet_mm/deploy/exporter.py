@@ -1,7 +1,5 @@
 """Exporting a trained model: it is written for a runtime with all that a caller needs, and what was written is checked."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging
@@ -28,12 +26,12 @@ from .description import Description, Input, Nms
 from .forms import to_deploy
 from .functions import Logits, RawDetections, check_exportable, make_function
 from .pipeline import find_test_set, own_preprocess, preprocess_steps
-from .preprocess import preprocess
-from .runner import Runner
+from .runner import Runner, preprocess
 from .runtimes import RUNTIMES, Runtime, runtime_of
 
 #: What may differ from PyTorch: a detector's boxes in pixels and its scores, and the input. Of logits, see :class:`Runtime`.
 BOX_TOLERANCE, SCORE_TOLERANCE, INPUT_TOLERANCE = 0.1, 1e-3, 1e-4
+REPORT = 'nothing was written; please report it with config and versions'
 
 
 class Difference(NamedTuple):
@@ -41,6 +39,18 @@ class Difference(NamedTuple):
 
     scores: float
     boxes: float
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what libraries print; errors still come as exceptions."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(level)
 
 
 def export(
@@ -59,25 +69,22 @@ def export(
 
     The arguments are the options of ``tools/export.py``. Pictures are as ``cv2.imread`` gives them: ``images`` to compare on,
     ``calibration`` for ``int8``, whose difference is measured, but has no bound. ``progress`` gets a line at every step.
-    Nothing is left at ``out`` unless the comparison holds.
-
-    Raises:
-        InputError: if the model, the checkpoint or an option does not fit, or the written file computes something else.
+    InputError if the model, the checkpoint or an option does not fit, or the written file computes something else; nothing is
+    left at ``out`` then.
     """
     out = Path(out)
     if not images:
         raise InputError('export needs at least one picture to compare on')
     if int8 and not calibration:
         raise InputError('--int8 needs pictures to calibrate on: give a folder with --calib')
-    runtime = _check_runtime(out, int8, dynamic_batch)
+    runtime = _find_runtime(out, int8, dynamic_batch)
     cfg, model, content = _load(config, checkpoint, trust_checkpoint)
     size = preprocess_steps(cfg)[1]
     reference = make_function(model, size)
     form = make_function(to_deploy(model, runtime.name, block), size)
-    with quiet():
-        settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch)
-        sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
-        description = describe(cfg, reference, runtime, content, **settings, checkpoint_sha256=sha256)
+    sha256 = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    settings = dict(precision='int8' if int8 else 'fp32', dynamic_batch=dynamic_batch, checkpoint_sha256=sha256)
+    description = describe(cfg, reference, runtime, content, **settings)
     with atomic_files(out.parent) as folder:
         draft = folder / out.name
         description.write(draft)
@@ -89,16 +96,13 @@ def export(
             with quiet():
                 runtime.quantize(draft, [preprocess(image, description)[None] for image in calibration])
         progress(f'comparing with PyTorch on {len(images)} pictures')
-        found = compare(Runner(draft), reference, own_preprocess(cfg, model), images)
-        _check_difference(found, description)
-    return found
+        return compare(Runner(draft), reference, own_preprocess(cfg, model), images)
 
 
-def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
+def _find_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
     """Tell the runtime of a file and check, before anything is loaded, that it can be written."""
     runtime = runtime_of(out)
-    with quiet():
-        runtime.check(int8, dynamic_batch)
+    runtime.check(int8, dynamic_batch)
     for other in RUNTIMES.values():
         if other is not runtime and runtime.weights == other.weights and out.with_suffix(other.suffix).exists():
             names = f'{out.name} and {out.stem}{other.suffix}'
@@ -106,14 +110,13 @@ def _check_runtime(out: Path, int8: bool, dynamic_batch: bool) -> Runtime:
     return runtime
 
 
+@quiet()
 def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.Module, dict]:
     """Read a config and build its model with the weights of a checkpoint."""
     cfg = read_config(config)
     init_default_scope(cfg.get('default_scope'))
-    # Where MMPretrain has it; MMEngine's runner moves it likewise.
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    with quiet():
-        model = MODELS.build(cfg.model).eval()
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))  # as MMEngine's runner does
+    model = MODELS.build(cfg.model).eval()
     check_exportable(model)
     content = read_checkpoint(checkpoint, trust)
     check_fit(model, content)
@@ -121,14 +124,11 @@ def _load(config: str | Path, checkpoint: str, trust: bool) -> tuple[Config, nn.
     return cfg, model, content
 
 
+@quiet()
 def describe(
     cfg: Config, function: Logits | RawDetections, runtime: Runtime, content: dict, **settings: object
 ) -> Description:
-    """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content.
-
-    Raises:
-        InputError: if the config has values that no description can hold.
-    """
+    """Collect what a caller of the exported model needs: from the config, its model's function and a checkpoint's content."""
     steps, size = preprocess_steps(cfg)
     preprocessor = cfg.model.get('data_preprocessor') or {}
     # The libraries' names for exchanging the first and the last channel.
@@ -140,26 +140,15 @@ def describe(
     nms = None
     if isinstance(function, RawDetections):
         test = function.model.test_cfg
-        nms = Nms(
-            score_threshold=test.score_thr,
-            iou_threshold=test.nms.iou_threshold,
-            pre=test.get('nms_pre', -1),
-            min_size=max(0, test.get('min_bbox_size', 0)),  # boxes without area are left out in any case
-            max_per_image=test.max_per_img,
-            anchors=function.anchors,
-        )
-    return Description(
-        task='detection' if nms else 'classification',
-        runtime=runtime.name,
-        input=Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std),
-        preprocess=steps,
-        classes=[str(name) for name in classes],
-        outputs=runtime.output_names(function.outputs),
-        nms=nms,
-        config=Path(cfg.filename).name,
-        versions=dict(menet_mm=__version__, **library_versions(('torch', runtime.name, 'onnx', 'pnnx', 'nncf'))),
-        **settings,
-    )
+        smallest = max(0, test.get('min_bbox_size', 0))  # boxes without area are left out in any case
+        limits = dict(pre=test.get('nms_pre', -1), min_size=smallest, max_per_image=test.max_per_img)
+        nms = Nms(test.score_thr, test.nms.iou_threshold, **limits, anchors=function.anchors)
+    task = 'detection' if nms else 'classification'
+    given = Input(runtime.input_name, [1, 3, *size], 'RGB' if rgb else 'BGR', mean, std)
+    names = dict(classes=[str(name) for name in classes], outputs=runtime.output_names(function.outputs))
+    versions = library_versions(('torch', runtime.name, 'onnx', 'pnnx', 'nncf'))
+    origin = dict(config=Path(cfg.filename).name, versions=dict(menet_mm=__version__, **versions))
+    return Description(task, runtime.name, given, steps, **names, nms=nms, **origin, **settings)
 
 
 def compare(
@@ -167,18 +156,15 @@ def compare(
 ) -> Difference:
     """Measure how an exported model differs from the function of the trained one, each with its own preprocessing.
 
-    Pictures are given alone, or with their mirror images if the model takes any batch.
-
-    Raises:
-        InputError: if the preprocessing differs.
+    Pictures are given alone, or with their mirror images if the model takes any batch. InputError if the inputs differ, or
+    the outputs by more than is allowed; of an 8-bit model, if they are not finite.
     """
-    differences = []
+    differences, description = [], runner.description
     for image in images:
         own, batch = own_preprocess(image), runner.preprocess(image)[None]
         if own.shape != batch.shape or np.abs(own.numpy() - batch).max() > INPUT_TOLERANCE:
-            problem = 'the exported model would prepare pictures otherwise than the test pipeline'
-            raise InputError(f'{problem}: nothing was written; please report it with the config')
-        if runner.description.dynamic_batch:
+            raise InputError(f'the exported model would prepare pictures otherwise than the test pipeline: {REPORT}')
+        if description.dynamic_batch:
             # torch.export may have taken the example's batch of one for a constant, silently.
             own, batch = torch.cat((own, own.flip(-1))), np.concatenate((batch, batch[..., ::-1]))
         with torch.inference_mode():
@@ -188,28 +174,13 @@ def compare(
             differences.append((np.abs(got[0] - wanted.numpy()).max() / wanted.abs().max().item(), 0.0))
         else:
             boxes, scores = (np.abs(value - right.numpy()) for value, right in zip(got, wanted, strict=True))
-            counts = wanted[1].numpy().max(-1) > runner.description.nms.score_threshold
+            counts = wanted[1].numpy().max(-1) > description.nms.score_threshold
             differences.append((scores.max(), boxes[counts].max(initial=0.0)))
-    return Difference(*np.max(differences, axis=0).tolist())  # NaN stays
-
-
-def _check_difference(found: Difference, description: Description) -> None:
+    found = Difference(*np.max(differences, axis=0).tolist())  # NaN stays
     allowed = SCORE_TOLERANCE if description.nms else RUNTIMES[description.runtime].tolerance
     holds = found.scores <= allowed and found.boxes <= BOX_TOLERANCE
     if not (np.isfinite(found).all() if description.precision == 'int8' else holds):
-        raise InputError(
-            f'the exported model differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes, '
-            f'more than {allowed:g} and {BOX_TOLERANCE}: nothing was written; please report it with config and versions'
-        )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what libraries print; errors still come as exceptions."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings(action='ignore'), redirect_stdout(io.StringIO()):
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)
+        problem = f'differs from PyTorch by {found.scores:.1e} in scores and {found.boxes:.2f} px in boxes'
+        problem += f', more than {allowed:g} and {BOX_TOLERANCE}'
+        raise InputError(f'the exported model {problem}: {REPORT}')
+    return found

@@ -1,7 +1,5 @@
 """What a config's test pipeline does with pictures: as steps to describe, and done by the config's own library."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 
@@ -26,16 +24,11 @@ STEPS = dict(
     CenterCrop=dict(_ANY, crop_size=None, auto_pad=(False,), clip_object_border=None),
     LoadImageFromFile=dict(_ANY, backend_args=None),
 )
-#: Steps that leave the pixels alone.
-OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')
+OTHERS = ('LoadAnnotations', 'PackInputs', 'PackDetInputs')  # which leave the pixels alone
 
 
 def find_test_set(cfg: Config) -> dict:
-    """The config of the test set, or of the first one inside wrappers such as ``ConcatDataset``.
-
-    Raises:
-        InputError: if there is none with a pipeline, or there are several that prepare pictures differently.
-    """
+    """The config of the test set, or of the first inside a wrapper. InputError without a pipeline, or if pipelines differ."""
     found = list(leaf_configs((cfg.get('test_dataloader') or {}).get('dataset') or {}))
     if not found or not found[0].get('pipeline'):
         raise InputError('the config has no test pipeline: set test_dataloader.dataset.pipeline')
@@ -45,21 +38,15 @@ def find_test_set(cfg: Config) -> dict:
 
 
 def preprocess_steps(cfg: Config) -> tuple[list[Step], tuple[int, int]]:
-    """Read from the test pipeline how a picture becomes the model's input: the steps, and (h, w) of the result.
-
-    Raises:
-        InputError: if the pipeline does something else than resize and crop, or the result has no fixed size.
-    """
+    """Read the steps that make a picture the model's input, of (h, w). InputError if others do, or the size is not fixed."""
     steps = [read for step in find_test_set(cfg).pipeline if (read := _read_step(step))]
     size = None
     for step in steps:
         if size or step.type != 'ResizeEdge':
             size = step.result(*(size or step.size))
     if size is None:
-        raise InputError(
-            'the test pipeline gives no fixed size: add CenterCrop or Resize to it, '
-            "such as dict(type='Resize', scale=64) if all pictures have 64 x 64 pixels"
-        )
+        example = "such as dict(type='Resize', scale=64) if all pictures have 64 x 64 pixels"
+        raise InputError(f'the test pipeline gives no fixed size: add CenterCrop or Resize to it, {example}')
     divisor = (cfg.model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
     if size[0] % divisor or size[1] % divisor:
         raise InputError(f'pictures of {size[0]} x {size[1]} would be padded to multiples of {divisor}: resize to some')
@@ -67,8 +54,7 @@ def preprocess_steps(cfg: Config) -> tuple[list[Step], tuple[int, int]]:
 
 
 def _kind(step: dict) -> str:
-    kind = step['type']
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+    return step['type'].rpartition('.')[2] if isinstance(step['type'], str) else step['type'].__name__
 
 
 def _read_step(step: dict) -> Step | None:

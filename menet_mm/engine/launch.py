@@ -1,13 +1,11 @@
-"""From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, processes, errors."""
-
-from __future__ import annotations
+"""From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, changes for a test, processes, errors."""
 
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
@@ -33,12 +31,38 @@ def check_data(cfg: Config, *splits: str) -> None:
             check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner, and start the processes of a distributed run.
+def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, interval: int) -> None:
+    """Switch on the library's visualization hook; the two libraries name its options differently."""
+    hook = cfg.default_hooks.visualization
+    on, out = ('draw', 'test_out_dir') if cfg.default_scope == 'mmdet' else ('enable', 'out_dir')
+    hook.update({'show': show, 'wait_time': wait_time, 'interval': interval, on: True, out: folder})
 
-    Raises:
-        InputError: if a launcher other than torchrun is used without a GPU.
+
+def use_tta(cfg: Config) -> None:
+    """Wrap model and pipeline for test-time augmentation: what ``tta_model`` and ``tta_pipeline`` say, else flips.
+
+    The defaults are those of the libraries' test scripts, but ground truth is loaded behind the flip: MMDetection's script
+    loads it before, and so scores against mirrored boxes.
     """
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    if cfg.default_scope == 'mmdet':
+        nms = dict(type='nms', iou_threshold=0.5)
+        model = dict(_scope_='mmdet', type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=100))
+        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+        pack = dict(type='PackDetInputs', meta_keys=keys)
+    else:
+        model = dict(_scope_='mmpretrain', type='AverageClsScoreTTA')
+        pack = pipeline[-1]
+    flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+    load = [step for step in pipeline if step.type == 'LoadAnnotations']
+    images = [step for step in pipeline[:-1] if step.type != 'LoadAnnotations']
+    flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
+    cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun."""
     _start_processes(cfg)
     best = _name_best(cfg)
     runner = Runner.from_cfg(cfg)

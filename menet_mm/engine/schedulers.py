@@ -1,7 +1,5 @@
 """Learning rate schedules that follow the number of epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +10,7 @@ from menet_mm.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class RelativeMultiStepLR(MultiStepLR):
-    """``MultiStepLR`` whose milestones move with ``train_cfg.max_epochs``.
-
-    They are ``fractions`` of ``end``, rounded to whole steps and at least 1; mmengine sets ``end`` to the number of epochs.
-    """
+    """``MultiStepLR`` with milestones at ``fractions`` of ``end`` (at least 1), which mmengine sets to the number of epochs."""
 
     def __init__(self, *args: Any, fractions: Sequence[float], end: int, **kwargs: Any) -> None:
         super().__init__(*args, milestones=[max(1, round(part * end)) for part in fractions], end=end, **kwargs)

@@ -1,39 +1,28 @@
 """Writing predictions, as tensors and plain values that ``torch.load(weights_only=True)`` reads."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric, DumpResults
+from mmengine.registry import METRICS
+from mmengine.utils import apply_to
 from torch import Tensor
 
 from menet_mm.utils.files import atomic_path
 
 
 def dump_metric(scope: str, path: str) -> BaseMetric:
-    """Build the metric that writes a list of predictions, a dict for each picture, by ``torch.save``.
+    """Build the metric that writes predictions, a dict for each picture, to ``path`` (.pkl); of mmdet without ground truth."""
 
-    Those of ``scope`` mmdet have no ground truth, and their masks are compressed. ``path`` must end in ``.pkl`` or
-    ``.pickle``; it appears complete or not at all.
-    """
-    dump = DumpResults
-    if scope == 'mmdet':
-        from mmdet.evaluation import DumpDetResults as dump
-
-    class DumpTensors(dump):
+    class DumpTensors(METRICS.get('mmdet.DumpDetResults') if scope == 'mmdet' else DumpResults):
         def compute_metrics(self, results: list[dict]) -> dict:
             with atomic_path(self.out_file_path) as partial:
-                torch.save(_plain(results), partial)
+                torch.save(apply_to(results, lambda value: True, _plain), partial)
             return {}
 
     return DumpTensors(out_file_path=path)
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
     if isinstance(value, np.ndarray | Tensor):
         return torch.as_tensor(value).detach().clone()  # torch.save would write all the memory of which it is a part
     if isinstance(value, np.generic):

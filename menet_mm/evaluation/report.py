@@ -1,7 +1,5 @@
 """Tables and pictures of a detector's results: AP by class, loss and mAP curves, drawn detections."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -9,52 +7,38 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
-from mmdet.registry import DATASETS
-from mmdet.structures import DetDataSample
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
-from menet_mm.utils.pictures import read_image
+from menet_mm.utils.pictures import draw_result, read_image
 
-#: Settings of ``eval_map`` that make it VOC's rule.
-VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')
-#: What the predictions of a picture must have.
-KEYS = ('bboxes', 'scores', 'labels')
-#: Detections below this score are not drawn.
-DRAWN_SCORE = 0.3
-#: Beginnings of the names of metrics that are plotted.
-PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')
-#: Width and height of a drawn picture, ground truth and detections side by side.
-TILE = (600, 300)
+VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')  # for ``eval_map``
+KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
+DRAWN_SCORE = 0.3  # detections below it are not drawn
+PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metrics begin that are plotted
 
 
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
 
-    ``predictions`` are of the test set of ``cfg``, by ``tools/test.py --out``; ``work_dir`` is that of the training. Raises
-    ``InputError`` if there is no log, the predictions are others, or a picture cannot be read.
+    ``predictions`` are by ``tools/test.py --out``. ``InputError`` if there is no log, or they or the pictures do not fit.
     """
-    init_default_scope('mmdet')
     log, found = read_log(work_dir), read_predictions(predictions)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, '_scope_': 'mmdet'})
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
-    out = work_dir / 'report'
+    out, checkpoint = work_dir / 'report', work_dir / 'last_checkpoint'
     out.mkdir(exist_ok=True)
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
-
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
-    checkpoint = work_dir / 'last_checkpoint'
     print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
     print(f'loss, mAP curves: {out / "curves.png"}')
@@ -64,8 +48,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
 def read_predictions(path: Path) -> list[dict]:
     """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
 
-    Returns for each picture ``img_id``, ``img_path`` and ``pred_instances``: tensors ``bboxes``, ``scores``, ``labels``.
-    Raises ``InputError`` if the file is damaged, something else, or holds more than tensors and plain values.
+    Each has ``img_id``, ``img_path`` and ``pred_instances``, tensors ``bboxes``, ``scores``, ``labels``; else ``InputError``.
     """
     advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
     with path.open('rb') as file:
@@ -86,43 +69,37 @@ def _is_prediction(value: object) -> bool:
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
-    """Bring predictions and ground truth into the form that mmdet's ``eval_map`` takes.
+    """Return detections and annotations of each picture as mmdet's ``eval_map`` takes them: (n, 5) arrays by class, a dict.
 
-    Returns detections, for each picture a list of (n, 5) arrays by class, and annotations, for each picture a dict.
-    Raises ``InputError`` if the two are of different pictures or classes, or of none.
+    Raises ``InputError`` if predictions and data set are of different pictures or classes, or of none.
     """
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    classes = len(dataset.metainfo['classes'])
+    classes, found = len(dataset.metainfo['classes']), len(predictions)
     advice = 'give the config, and the --cfg-options, that they were made with'
     if not infos or [info['img_id'] for info in infos] != [prediction['img_id'] for prediction in predictions]:
-        which = f'the {len(predictions)} predictions are not of the {len(infos)} pictures of the data set'
-        raise InputError(f'{which}: {advice}')
+        raise InputError(f'the {found} predictions are not of the {len(infos)} pictures of the data set: {advice}')
     detections, annotations = [], []
     for info, prediction in zip(infos, predictions, strict=True):
-        instances = prediction['pred_instances']
-        rows = np.column_stack([instances['bboxes'].numpy(), instances['scores'].numpy()])
-        labels = instances['labels'].numpy()
+        boxes, scores, labels = (prediction['pred_instances'][key].numpy() for key in KEYS)
         if labels.max(initial=0) >= classes:
             raise InputError(f'the predictions have class {labels.max()}, the data set has {classes} classes: {advice}')
+        rows = np.column_stack([boxes, scores])
         detections.append([rows[labels == label] for label in range(classes)])
-        boxes = np.array([i['bbox'] for i in info['instances']], np.float32).reshape(-1, 4)
-        kinds = np.array([i['bbox_label'] for i in info['instances']], int)
-        ignored = np.array([i['ignore_flag'] for i in info['instances']], bool)
-        easy = dict(bboxes=boxes[~ignored], labels=kinds[~ignored])
-        annotations.append(dict(easy, bboxes_ignore=boxes[ignored], labels_ignore=kinds[ignored]))
+        truth = [(*i['bbox'], i['bbox_label'], i['ignore_flag']) for i in info['instances']]
+        truth = np.array(truth, np.float32).reshape(-1, 6)
+        easy, hard = (truth[truth[:, 5] == difficult] for difficult in (0, 1))
+        ignored = dict(bboxes_ignore=hard[:, :4], labels_ignore=hard[:, 4].astype(int))
+        annotations.append(dict(ignored, bboxes=easy[:, :4], labels=easy[:, 4].astype(int)))
     return detections, annotations
 
 
 def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, eval_mode: str) -> pd.DataFrame:
     """Average precision by class at IoU 0.5, by the rule of mmdet's ``VOCMetric``, whose ``eval_mode`` is ``'11points'`` or ``'area'``.
 
-    Columns: class, objects, detections, recall, ap. A class without objects has neither recall nor AP (NaN). The last row is
-    the mean over the classes that have objects.
+    Columns: class, objects, detections, recall, ap; the last row is the mean. Recall and AP of a class without objects are NaN.
     """
     _, results = eval_map(detections, annotations, dataset=classes, eval_mode=eval_mode, **VOC_RULE)
-    rows = [
-        (int(r['num_gts']), int(r['num_dets']), float(max(r['recall'], default=0)), float(r['ap'])) for r in results
-    ]
+    rows = [(int(r['num_gts']), r['num_dets'], max(r['recall'], default=0), float(r['ap'])) for r in results]
     table = pd.DataFrame(rows, columns=['objects', 'detections', 'recall', 'ap'])
     table.insert(0, 'class', classes)
     table.loc[table.objects == 0, ['recall', 'ap']] = np.nan
@@ -168,27 +145,24 @@ def draw_detections(
 ) -> None:
     """Draw ``count`` pictures on one sheet, ground truth on the left and detections on the right.
 
-    The first half has the highest AP of a single picture, the second the lowest. Pictures without objects are drawn only if
-    none has any, those with the highest scores first. ``detections`` and ``annotations`` are those of :func:`match`.
-    Raises ``InputError`` if a picture cannot be read or the sheet cannot be written.
+    The first half has the highest AP of a picture, or scores if none has objects, the second the lowest. ``detections`` and
+    ``annotations`` are those of :func:`match`. Raises ``InputError`` if a picture cannot be read or the sheet not be written.
     """
     order, half = _rank(detections, annotations), count // 2
     chosen = order[:half] + order[half:][-half:]
-    width, height = TILE
-    sheet = Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
-    visualizer = DetLocalVisualizer(name='report')
-    visualizer.dataset_meta = dataset.metainfo
+    width, height = 600, 300  # of a pair of drawings
+    classes, sheet = dataset.metainfo['classes'], Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     for place, i in enumerate(chosen):
-        source = dataset.get_data_info(i)['img_path']
-        image, defect = read_image(source)
+        image, defect = read_image(source := dataset.get_data_info(i)['img_path'])
         if defect:
             raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
-        truth = InstanceData(bboxes=annotations[i]['bboxes'], labels=annotations[i]['labels'])
-        found = InstanceData(**{key: predictions[i]['pred_instances'][key] for key in KEYS})
-        sample = DetDataSample(gt_instances=truth, pred_instances=found)
-        visualizer.add_datasample('', image[..., ::-1], sample, pred_score_thr=DRAWN_SCORE)
-        drawing = Image.fromarray(visualizer.get_image())
-        sheet.paste(ImageOps.contain(drawing, TILE), (place % 3 * width, place // 3 * height))
+        truth = zip(annotations[i]['bboxes'].tolist(), annotations[i]['labels'].tolist(), strict=True)
+        truth = [{'class': classes[label], 'label': label, 'box': box} for box, label in truth]
+        found = zip(*(predictions[i]['pred_instances'][key].tolist() for key in KEYS), strict=True)
+        found = [{'class': classes[b], 'label': b, 'score': s, 'box': box} for box, s, b in found if s >= DRAWN_SCORE]
+        drawings = [draw_result(image, dict(detections=entries)) for entries in (truth, found)]
+        drawing = ImageOps.contain(Image.fromarray(np.hstack(drawings)[..., ::-1]), (width, height))
+        sheet.paste(drawing, (place % 3 * width, place // 3 * height))
     try:
         sheet.save(path)
     except OSError:
@@ -197,9 +171,10 @@ def draw_detections(
 
 def _rank(detections: list, annotations: list) -> list[int]:
     """Order pictures with objects by the AP of each, or if none has any, all pictures by their highest score."""
-    drawn = [[rows[rows[:, 4] >= DRAWN_SCORE] for rows in image] for image in detections]
-    options = dict(VOC_RULE, eval_mode='area', nproc=1)
-    chosen = [i for i, annotation in enumerate(annotations) if len(annotation['labels'])]
-    quality = {i: eval_map([drawn[i]], [annotations[i]], **options)[0] for i in chosen}
+    quality = {}
+    for i, (image, annotation) in enumerate(zip(detections, annotations, strict=True)):
+        if len(annotation['labels']):
+            drawn = [rows[rows[:, 4] >= DRAWN_SCORE] for rows in image]
+            quality[i], _ = eval_map([drawn], [annotation], eval_mode='area', nproc=1, **VOC_RULE)
     quality = quality or {i: np.vstack(image)[:, 4].max(initial=0) for i, image in enumerate(detections)}
     return sorted(quality, key=quality.get, reverse=True)

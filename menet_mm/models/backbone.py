@@ -1,27 +1,17 @@
 """What MENet and its rivals have in common: a stem, stages, and the rules for using some of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from typing import Self
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from menet_mm.errors import InputError
 
-from .me_module import ConfigDict
+from .me_module import ConfiguredModule
 
 
-def authors_init(mode: str) -> list[ConfigDict]:
-    """The MENet authors' initialization: Kaiming normal by ``'fan_in'`` or ``'fan_out'``, norm layers 1 and 0."""
-    return [
-        dict(type='Kaiming', layer='Conv2d', mode=mode, nonlinearity='relu', distribution='normal'),
-        dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0),
-    ]
-
-
-class StagedBackbone(BaseModule):
+class StagedBackbone(ConfiguredModule):
     """A stem of stride 4 and stages of strides 8, 16, 32; subclasses make ``self.stem`` and call :meth:`_make_stages`.
 
     Args:
@@ -33,52 +23,47 @@ class StagedBackbone(BaseModule):
             no gradient, and frozen norm layers stay in eval mode.
         norm_eval: keep every norm layer in eval mode, so that running statistics do not change.
         with_cp: recompute units in the backward pass, which trades time for memory.
-        init_cfg: None is :func:`authors_init`; ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
-        conv_cfg, norm_cfg, act_cfg: see :mod:`menet_mm.models.me_module`.
+        init_cfg: None is the MENet authors' initialization: Kaiming normal, norm layers 1 and 0.
+            ``dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads weights.
+        layer_cfg: ``conv_cfg``, ``norm_cfg`` and ``act_cfg``, see :class:`~menet_mm.models.me_module.ConfiguredModule`.
 
-    Raises:
-        InputError: if ``arch`` is unknown or impossible, or a stage index is out of range.
+    Raises InputError if ``arch`` is unknown or impossible, or a stage index is out of range.
     """
 
-    #: Published variants by name.
-    ARCHS: dict[str, dict] = {}
-
-    stem: nn.Sequential
-    stages: nn.ModuleList
+    ARCHS: dict[str, dict] = {}  #: published variants by name
+    INIT_MODE = 'fan_out'  #: of the Kaiming initialization
 
     def __init__(
         self,
         arch: str | float | dict,
-        out_indices: Sequence[int],
-        frozen_stages: int,
-        norm_eval: bool,
-        init_cfg: ConfigDict | list[ConfigDict],
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (2,),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        **layer_cfg: dict | None,
     ) -> None:
-        super().__init__(init_cfg)
-        self.arch = self._resolve(arch)
-        num_stages = len(self.arch['depths'])
-        if not out_indices or any(i not in range(num_stages) for i in out_indices):
-            raise InputError(f'out_indices must name stages in 0..{num_stages - 1}, but got {tuple(out_indices)}')
-        if frozen_stages not in range(-1, num_stages + 1):
-            raise InputError(f'frozen_stages must lie in -1..{num_stages}, but got {frozen_stages}')
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
-
-    @classmethod
-    def _resolve(cls, arch: str | float | dict) -> dict:
-        """Look a variant up, or check the dict of a custom network."""
-        keys = next(iter(cls.ARCHS.values())).keys()
+        kaiming = dict(type='Kaiming', layer='Conv2d', mode=self.INIT_MODE, nonlinearity='relu', distribution='normal')
+        norms = dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1, bias=0)
+        super().__init__(init_cfg=init_cfg or [kaiming, norms], **layer_cfg)
         if not isinstance(arch, dict):
-            arch = str(arch)  # MobileNet's 0.5 is a number when it comes from --cfg-options
-            if arch not in cls.ARCHS:
-                raise InputError(f"unknown arch '{arch}': choose one of {', '.join(cls.ARCHS)}, or give a dict")
-            return cls.ARCHS[arch]
-        if set(arch) != set(keys):
+            # MobileNet's 0.5 is a number when it comes from --cfg-options.
+            if str(arch) not in self.ARCHS:
+                raise InputError(f"unknown arch '{arch}': choose one of {', '.join(self.ARCHS)}, or give a dict")
+            arch = self.ARCHS[str(arch)]
+        keys = next(iter(self.ARCHS.values())).keys()
+        if arch.keys() != keys:
             raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
-        if not arch['depths'] or len(arch['channels']) != len(arch['depths']) or min(arch['depths']) < 1:
+        stages = len(arch['depths'])
+        if stages == 0 or len(arch['channels']) != stages or min(arch['depths']) < 1:
             raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
-        return arch
+        if not out_indices or any(i not in range(stages) for i in out_indices):
+            raise InputError(f'out_indices must name stages in 0..{stages - 1}, but got {tuple(out_indices)}')
+        if frozen_stages not in range(-1, stages + 1):
+            raise InputError(f'frozen_stages must lie in -1..{stages}, but got {frozen_stages}')
+        self.arch, self.in_channels, self.out_indices = arch, in_channels, tuple(out_indices)
+        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
 
     def _make_stages(self, width: int, unit: Callable[..., nn.Module]) -> None:
         """Make ``self.stages`` behind a stem of ``width`` channels; the first ``unit`` of each halves the maps."""
@@ -87,16 +72,13 @@ class StagedBackbone(BaseModule):
             others = [unit(channels, channels) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(unit(width, channels, stride=2), *others))
             width = channels
-        self._freeze()
+        self.train()
 
-    def _freeze(self) -> None:
-        for module in [self.stem, *self.stages][: self.frozen_stages + 1]:
-            module.eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> StagedBackbone:
+    def train(self, mode: bool = True) -> Self:
         """Set the mode, and keep what is frozen in eval mode."""
         super().train(mode)
-        self._freeze()
+        for part in [self.stem, *self.stages][: self.frozen_stages + 1]:
+            part.eval().requires_grad_(False)
         for module in self.modules():
             if self.norm_eval and isinstance(module, _BatchNorm):
                 module.eval()

@@ -3,24 +3,10 @@
 Paper: "Merging and Evolution: Improving Convolutional Neural Networks for Mobile Applications", IJCNN 2018,
 https://arxiv.org/abs/1803.09127, section III. Authors' code: https://github.com/clavichord93/MENet.
 
-Shape letters used in this package:
-
-    N        batch
-    C_in     channels that enter a unit
-    C_out    channels that leave it
-    b        bottleneck width, C_out / 4
-    g        groups of the two grouped 1x1 convolutions
-    k        width of the side path (narrow: 8, 12 or 24)
-    s        stride, 1 or 2
-    H, W     height and width on entry; H' = ceil(H / s), W' = ceil(W / s)
-
-Arguments that most modules of this package take:
-
-    conv_cfg, norm_cfg, act_cfg    mmcv's layer configs; None is torch's Conv2d, BatchNorm2d and ReLU
-    init_cfg                       mmengine's initialization config
+Shape letters used in this package: N batch; C_in and C_out channels that enter and leave a unit; b = C_out / 4 the width of its
+bottleneck; g groups of its two grouped 1x1 convolutions; k width of the side path (narrow: 8, 12 or 24); s stride, 1 or 2;
+H, W height and width on entry; H' = ceil(H / s), W' = ceil(W / s).
 """
-
-from __future__ import annotations
 
 import torch
 from mmcv.cnn import ConvModule
@@ -31,9 +17,23 @@ from torch.utils.checkpoint import checkpoint
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
-ConfigDict = dict
 #: The paper's side path; a side_cfg of None means none.
 ME_PATH = dict(type='menet_mm.MergingEvolution')
+
+
+class ConfiguredModule(BaseModule):
+    """A module that keeps mmcv's layer configs as ``layer_cfg``; those of None are torch's Conv2d, BatchNorm2d and ReLU."""
+
+    def __init__(
+        self,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
+        self.layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -50,21 +50,16 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 
 @MODELS.register_module()
-class MergingEvolution(BaseModule):
+class MergingEvolution(ConfiguredModule):
     """The two operations of the paper: merge all channels into a narrow map, evolve it back into a gate.
 
     Merging (section III-A) is a 1x1 convolution b -> k over *all* channels, so that every group contributes. Evolution
     (section III-B) is a 3x3 convolution k -> k, which adds spatial context, and a 1x1 convolution k -> b with a sigmoid:
-    one gate per pixel and channel.
+    one gate per pixel and channel. ``stride`` is s, so that the gate fits features that are downsampled meanwhile.
 
-    Args:
-        channels, side_channels: b and k.
-        stride: s, so that the gate fits features that are downsampled meanwhile.
-        conv: False leaves the 3x3 convolution out (for ablations); the merging convolution then has the stride.
-        fusion: ``'multiply'``, or ``'add'`` for a map without sigmoid that is added to the features (for ablations).
-
-    Raises:
-        InputError: if a width is not positive or ``fusion`` is unknown.
+    ``channels`` and ``side_channels`` are b and k. For ablations, ``conv=False`` leaves the 3x3 convolution out (the merging
+    one then has the stride), and ``fusion='add'`` adds a map without sigmoid to the features, instead of ``'multiply'``.
+    Raises InputError if a width is not positive or ``fusion`` is unknown.
     """
 
     def __init__(
@@ -74,23 +69,17 @@ class MergingEvolution(BaseModule):
         stride: int = 1,
         conv: bool = True,
         fusion: str = 'multiply',
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        **configs: dict | None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(**configs)
         _check_widths(channels, side_channels)
         if fusion not in ('multiply', 'add'):
             raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
         self.fusion = fusion
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
-        act_cfg = act_cfg or dict(type='ReLU')
-        gate = dict(type='Sigmoid') if fusion == 'multiply' else None
-        self.merge = ConvModule(channels, side_channels, 1, stride=1 if conv else stride, act_cfg=act_cfg, **layer_cfg)
-        widths = (side_channels, side_channels)
-        self.conv = ConvModule(*widths, 3, stride, padding=1, act_cfg=act_cfg, **layer_cfg) if conv else nn.Identity()
-        self.evolve = ConvModule(side_channels, channels, 1, act_cfg=gate, **layer_cfg)
+        k, gate = side_channels, dict(type='Sigmoid') if fusion == 'multiply' else None
+        self.merge = ConvModule(channels, k, 1, stride=1 if conv else stride, **self.layer_cfg)
+        self.conv = ConvModule(k, k, 3, stride, padding=1, **self.layer_cfg) if conv else nn.Identity()
+        self.evolve = ConvModule(k, channels, 1, **{**self.layer_cfg, 'act_cfg': gate})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1), or any values with ``fusion='add'``."""
@@ -102,29 +91,20 @@ class MergingEvolution(BaseModule):
 
 
 @MODELS.register_module()
-class SqueezeExcitation(BaseModule):
+class SqueezeExcitation(ConfiguredModule):
     """Squeeze-and-excitation (https://arxiv.org/abs/1709.01507) in place of the ME path, for ablations.
 
-    It has one gate per channel instead of one per pixel and channel, and as many weights as merging and evolution with the
-    same b and k: 2 b k + 9 k^2. The arguments are the same, too, but the gate needs no ``stride``, and as in its paper there
-    is no norm layer.
+    It has one gate per channel instead of one per pixel and channel, and as many weights as :class:`MergingEvolution` with the
+    same b and k: 2 b k + 9 k^2. The gate needs no ``stride``, and as in its paper there is no norm layer.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        side_channels: int,
-        stride: int = 1,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, channels: int, side_channels: int, stride: int = 1, **configs: dict | None) -> None:
+        super().__init__(**configs)
         _check_widths(channels, side_channels)
         hidden = round(side_channels + 4.5 * side_channels**2 / channels)
-        self.squeeze = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=act_cfg or dict(type='ReLU'))
-        self.excite = ConvModule(hidden, channels, 1, conv_cfg=conv_cfg, act_cfg=dict(type='Sigmoid'))
+        layer_cfg = dict(self.layer_cfg, norm_cfg=None)
+        self.squeeze = ConvModule(channels, hidden, 1, **layer_cfg)
+        self.excite = ConvModule(hidden, channels, 1, **{**layer_cfg, 'act_cfg': dict(type='Sigmoid')})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
@@ -141,25 +121,20 @@ def _check_widths(channels: int, side_channels: int | None) -> None:
 
 
 @MODELS.register_module()
-class MEModule(BaseModule):
+class MEModule(ConfiguredModule):
     """The paper's unit (figure 3): a ShuffleNet bottleneck whose depthwise features are gated by the side path.
 
     With ``stride=1`` the input is added to the result. With ``stride=2`` the averaged input is concatenated behind it, so
-    the residual branch has C_out - C_in channels.
+    the residual branch has C_out - C_in channels. The depthwise and the expanding convolution have no activation (as in the
+    authors' code). Raises InputError if the widths cannot be split into ``groups`` or do not fit ``stride``.
 
     Args:
-        in_channels, out_channels: C_in and C_out.
-        side_channels: k; None if there is no side path.
-        groups, stride: g and s, 1 or 2.
+        side_channels, groups: k (None if there is no side path) and g.
         group_compress: False makes the first 1x1 convolution dense, as in the first unit of the network.
-        side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``,
-            ``dict(fusion='add')``, or ``dict(type=...)`` for another registered module in its place, such as
-            ``'menet_mm.SqueezeExcitation'``. None leaves it out, which is ShuffleNet's unit.
-        act_cfg: activation; the depthwise and the expanding convolution have none (as in the authors' code).
+        side_cfg: the side path, for ablations: settings of :class:`MergingEvolution`, such as ``dict(conv=False)``, or
+            ``dict(type=...)`` for another registered module in its place, such as ``'menet_mm.SqueezeExcitation'``.
+            None leaves it out, which is ShuffleNet's unit.
         with_cp: recompute the unit in the backward pass, which trades time for memory.
-
-    Raises:
-        InputError: if the widths cannot be split into ``groups`` or do not fit ``stride``.
     """
 
     def __init__(
@@ -170,14 +145,11 @@ class MEModule(BaseModule):
         groups: int,
         stride: int = 1,
         group_compress: bool = True,
-        side_cfg: ConfigDict | None = ME_PATH,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
+        side_cfg: dict | None = ME_PATH,
         with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        **configs: dict | None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(**configs)
         if stride not in (1, 2):
             raise InputError(f'stride must be 1 or 2, but got {stride}')
         if stride == 1 and in_channels != out_channels:
@@ -186,25 +158,18 @@ class MEModule(BaseModule):
             raise InputError(f'a unit of stride 2 must widen, but got {in_channels} -> {out_channels} channels')
         if groups < 1 or out_channels % (4 * groups):
             raise InputError(f'out_channels must be divisible by 4 * groups, but got {out_channels=} and {groups=}')
-        bottleneck = out_channels // 4
-        branch = out_channels - in_channels if stride == 2 else out_channels
+        b, branch = out_channels // 4, out_channels if stride == 1 else out_channels - in_channels
         if branch % groups or (group_compress and in_channels % groups):
             raise InputError(f'{in_channels} -> {branch} channels cannot be split into {groups} groups')
-
-        self.groups = groups
-        self.with_cp = with_cp
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
-        act_cfg = act_cfg or dict(type='ReLU')
-        first_groups = groups if group_compress else 1
-        self.compress = ConvModule(in_channels, bottleneck, 1, groups=first_groups, act_cfg=act_cfg, **layer_cfg)
-        self.depthwise = ConvModule(
-            bottleneck, bottleneck, 3, stride, padding=1, groups=bottleneck, act_cfg=None, **layer_cfg
-        )
+        self.groups, self.with_cp = groups, with_cp
+        act_cfg, linear = self.layer_cfg['act_cfg'], dict(self.layer_cfg, act_cfg=None)
+        self.compress = ConvModule(in_channels, b, 1, groups=groups if group_compress else 1, **self.layer_cfg)
+        self.depthwise = ConvModule(b, b, 3, stride, padding=1, groups=b, **linear)
         self.side = None
         if side_cfg is not None:
             given = {**ME_PATH, 'side_channels': side_channels, **side_cfg}
-            self.side = MODELS.build(dict(given, channels=bottleneck, stride=stride, act_cfg=act_cfg, **layer_cfg))
-        self.expand = ConvModule(bottleneck, branch, 1, groups=groups, act_cfg=None, **layer_cfg)
+            self.side = MODELS.build(dict(given, channels=b, stride=stride, **self.layer_cfg))
+        self.expand = ConvModule(b, branch, 1, groups=groups, **linear)
         # torch's default counts the padding, and so do the authors.
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
         # In place, as in mmcv's ConvModule: nothing else needs its input.
@@ -215,11 +180,7 @@ class MEModule(BaseModule):
         y = channel_shuffle(self.compress(x), self.groups)
         d = self.depthwise(y)
         z = self.expand(d if self.side is None else self.side.fuse(d, y))
-        if self.pool is None:
-            z += x
-        else:
-            z = torch.cat((z, self.pool(x)), dim=1)
-        return self.act(z)
+        return self.act(z.add_(x) if self.pool is None else torch.cat((z, self.pool(x)), dim=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W')."""

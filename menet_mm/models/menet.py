@@ -5,50 +5,33 @@ https://arxiv.org/abs/1803.09127, section IV and table I. Authors' code: https:/
 Shape letters are defined in :mod:`menet_mm.models.me_module`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from torch import nn
 
 from menet_mm.registry import MODELS
 
-from .backbone import StagedBackbone, authors_init
-from .me_module import ME_PATH, ConfigDict, MEModule
+from .backbone import StagedBackbone
+from .me_module import ME_PATH, MEModule
 
 
 def _variant(channels: int, stem_channels: int, side_channels: int, groups: int) -> dict:
-    return dict(
-        channels=(channels, 2 * channels, 4 * channels),
-        stem_channels=stem_channels,
-        side_channels=side_channels,
-        groups=groups,
-        depths=(4, 8, 4),
-    )
+    widths = dict(channels=(channels, 2 * channels, 4 * channels), stem_channels=stem_channels)
+    return dict(widths, side_channels=side_channels, groups=groups, depths=(4, 8, 4))
 
 
 @MODELS.register_module()
 class MENet(StagedBackbone):
-    """MENet backbone: a stem of stride 4 and three stages of strides 8, 16 and 32.
+    """MENet backbone: ``MENet('228-12x1-g3', out_indices=(1, 2))`` turns (N, 3, H, W) into maps of strides 16 and 32.
 
-    Args:
-        arch: a name in :attr:`ARCHS`, or a dict with the keys ``channels``, ``stem_channels``, ``side_channels`` (k),
-            ``groups`` (g) and ``depths``.
-        side_cfg: the side path of every unit, for ablations, see :class:`MEModule`.
-
-    The other arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
-
-    Example:
-        >>> import torch
-        >>> from menet_mm import MENet
-        >>> feats = MENet('228-12x1-g3', out_indices=(1, 2))(torch.rand(1, 3, 224, 224))
-        >>> [tuple(f.shape) for f in feats]
-        [(1, 456, 14, 14), (1, 912, 7, 7)]
+    ``arch`` is a name in :attr:`ARCHS`, or a dict with the keys ``channels``, ``stem_channels``, ``side_channels`` (k),
+    ``groups`` (g) and ``depths``. ``side_cfg`` is the side path of every unit, for ablations, see :class:`MEModule`. The
+    other arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
     #: Table I of the paper and the authors' repository; 160-8x1 is known from pytorchcv. Name: C-kx1-g.
-    ARCHS: dict[str, dict] = {
+    ARCHS = {
         '108-8x1-g3': _variant(108, stem_channels=12, side_channels=8, groups=3),
         '128-8x1-g4': _variant(128, stem_channels=12, side_channels=8, groups=4),
         '160-8x1-g8': _variant(160, stem_channels=16, side_channels=8, groups=8),
@@ -60,31 +43,18 @@ class MENet(StagedBackbone):
     }
 
     def __init__(
-        self,
-        arch: str | dict = '228-12x1-g3',
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (2,),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        side_cfg: ConfigDict | None = ME_PATH,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
+        self, arch: str | dict = '228-12x1-g3', *args: Any, side_cfg: dict | None = ME_PATH, **kwargs: Any
     ) -> None:
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, init_cfg or authors_init('fan_out'))
-        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        super().__init__(arch, *args, **kwargs)
         width, side_channels, groups = (self.arch.get(key) for key in ('stem_channels', 'side_channels', 'groups'))
         self.stem = nn.Sequential(
-            ConvModule(in_channels, width, 3, stride=2, padding=1, **layer_cfg),
+            ConvModule(self.in_channels, width, 3, stride=2, padding=1, **self.layer_cfg),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
 
         def unit(*widths: int, stride: int = 1) -> MEModule:
             # The stem is too narrow to be split (ShuffleNet, section 3.2), so the first unit compresses densely.
             first = stride == 2 and not self.stages
-            return MEModule(*widths, side_channels, groups, stride, not first, side_cfg, with_cp=with_cp, **layer_cfg)
+            return MEModule(*widths, side_channels, groups, stride, not first, side_cfg, self.with_cp, **self.layer_cfg)
 
         self._make_stages(width, unit)

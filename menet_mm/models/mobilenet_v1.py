@@ -1,13 +1,10 @@
-"""MobileNet v1.
+"""MobileNet v1 ("MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017).
 
-Paper: "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
-https://arxiv.org/abs/1704.04861, table 1.
+Paper: https://arxiv.org/abs/1704.04861, table 1.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from torch import Tensor, nn
@@ -15,8 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from menet_mm.registry import MODELS
 
-from .backbone import StagedBackbone, authors_init
-from .me_module import ConfigDict
+from .backbone import StagedBackbone
 
 
 def _variant(multiplier: float) -> dict:
@@ -27,10 +23,8 @@ def _variant(multiplier: float) -> dict:
 class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
     """mmcv's depthwise 3x3 and pointwise 1x1 convolution, which ``with_cp`` recomputes in the backward pass."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, with_cp: bool = False, **layer_cfg: ConfigDict
-    ) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1, **layer_cfg)
+    def __init__(self, *args: Any, with_cp: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,34 +38,20 @@ class DepthwiseSeparableUnit(DepthwiseSeparableConvModule):
 class MobileNetV1(StagedBackbone):
     """MobileNet v1 backbone.
 
-    The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width.
-
-    ``arch`` is the width multiplier, also as a number, or a dict with the keys ``channels``, ``stem_channels`` and
-    ``depths``. The arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
+    The stem is all of stride 4: a 3x3 convolution and three depthwise separable units of 2, 4 and 4 times its width. ``arch``
+    is the width multiplier, also as a number, or a dict with the keys ``channels``, ``stem_channels`` and ``depths``. The
+    arguments are explained at :class:`~menet_mm.models.backbone.StagedBackbone`.
     """
 
     ARCHS = {'1.0': _variant(1.0), '0.5': _variant(0.5), '0.25': _variant(0.25)}
+    INIT_MODE = 'fan_in'
 
-    def __init__(
-        self,
-        arch: str | float | dict = '1.0',
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (2,),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        conv_cfg: ConfigDict | None = None,
-        norm_cfg: ConfigDict | None = None,
-        act_cfg: ConfigDict | None = None,
-        with_cp: bool = False,
-        init_cfg: ConfigDict | list[ConfigDict] | None = None,
-    ) -> None:
-        super().__init__(arch, out_indices, frozen_stages, norm_eval, init_cfg or authors_init('fan_in'))
-        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
-        layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        unit = partial(DepthwiseSeparableUnit, with_cp=with_cp, **layer_cfg)
+    def __init__(self, arch: str | float | dict = '1.0', *args: Any, **kwargs: Any) -> None:
+        super().__init__(arch, *args, **kwargs)
+        unit = partial(DepthwiseSeparableUnit, kernel_size=3, padding=1, with_cp=self.with_cp, **self.layer_cfg)
         width = self.arch['stem_channels']
         self.stem = nn.Sequential(
-            ConvModule(in_channels, width, 3, stride=2, padding=1, **layer_cfg),
+            ConvModule(self.in_channels, width, 3, stride=2, padding=1, **self.layer_cfg),
             unit(width, 2 * width),
             unit(2 * width, 4 * width, stride=2),
             unit(4 * width, 4 * width),

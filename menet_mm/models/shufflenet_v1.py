@@ -4,13 +4,10 @@ Paper: "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobi
 https://arxiv.org/abs/1707.01083, table 1.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from menet_mm.registry import MODELS
 
-from .me_module import ConfigDict
 from .menet import MENet
 
 
@@ -28,7 +25,5 @@ class ShuffleNetV1(MENet):
         '0.5x-g3': dict(channels=(120, 240, 480), stem_channels=12, groups=3, depths=(4, 8, 4)),
     }
 
-    def __init__(
-        self, arch: str | dict = '1x-g3', *args: Any, side_cfg: ConfigDict | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, arch: str | dict = '1x-g3', *args: Any, side_cfg: dict | None = None, **kwargs: Any) -> None:
         super().__init__(arch, *args, side_cfg=side_cfg, **kwargs)

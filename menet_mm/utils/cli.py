@@ -1,10 +1,4 @@
-"""What the command lines in ``tools/`` share: messages and status, arguments, the config.
-
-Importing this module loads neither torch nor an MM library, which takes seconds, so that ``--help`` and mistakes in the
-arguments are answered at once. On a device that only runs a model there is no mmengine.
-"""
-
-from __future__ import annotations
+"""What the command lines in ``tools/`` share. Importing it loads neither torch nor an MM library, so that help comes at once."""
 
 import argparse
 import errno
@@ -24,19 +18,16 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 #: What the libraries say at every start, and a user cannot act on.
-USELESS = (
-    'faster_coco_eval is not installed',
-    "Failed to add <class 'mmengine.visualization",
-    "'pin_memory' argument is set as true but no accelerator",
-    'Warning: The (bbox|polygon) is out of bounds',
-)
+USELESS = 'faster_coco_eval is not installed|Warning: The (bbox|polygon) is out of bounds|'
+USELESS += "Failed to add <class 'mmengine.visualization|'pin_memory' argument is set as true but no accelerator"
+TRUST = 'load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust'
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a mistake in the input ends it with one sentence and status 1, without a traceback."""
-    for category in (DeprecationWarning, FutureWarning):
-        warnings.filterwarnings('ignore', category=category)
-    warnings.filterwarnings('ignore', message='|'.join(USELESS))
+    warnings.simplefilter('ignore', DeprecationWarning)
+    warnings.simplefilter('ignore', FutureWarning)
+    warnings.filterwarnings('ignore', message=USELESS)
     hide_transformers()
     try:
         main()
@@ -46,25 +37,21 @@ def run(main: Callable[[], None]) -> None:
         path = error.filename2 or error.filename
         if error.errno == errno.ENOSPC:
             sys.exit(f'error: {path or "a file"} cannot be written ({error.strerror}): make room, or give another path')
-        if path:
-            sys.exit(f'error: {path} cannot be written or read ({error.strerror or error}): give another path')
-        raise
+        if not path:
+            raise
+        sys.exit(f'error: {path} cannot be written or read ({error.strerror or error}): give another path')
     except AssertionError as error:
         # A data loader's worker met a picture that the check at the start had not read.
-        if found := re.search(r'failed to load image: (\S+)', str(error)):
-            sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
-        raise
+        if not (found := re.search(r'failed to load image: (\S+)', str(error))):
+            raise
+        sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag that lets checkpoints bring objects of any kind; hand it to ``checkpoints.use_tensors_only``."""
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust',
-    )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,24 +68,18 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Options,
-        metavar='KEY=VALUE',
-        help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
-    )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
-    )
+    text = 'override the config, such as train_cfg.max_epochs=1 or key="[a,b]"'
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help=text)
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=launchers, default='none', help='how processes were started')
     # torchrun sets the environment variable; older launchers pass the argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(args: argparse.Namespace) -> 'Config':
     """Read the config of :func:`add_config_arguments` as :func:`read_config` does, and set its ``work_dir``."""
     cfg = read_config(args.config, args.cfg_options)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(cfg.filename).stem)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
     return cfg

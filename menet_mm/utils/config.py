@@ -1,6 +1,4 @@
-"""Configs: finding and reading them, the same way in every command and function."""
-
-from __future__ import annotations
+"""Finding and reading configs, the same way in every command and function."""
 
 import io
 from contextlib import redirect_stdout
@@ -14,32 +12,24 @@ from menet_mm.utils.stack import check_stack, import_library
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-#: Where configs are looked for by name: in the current folder and in the installed package.
-FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')
+FOLDERS = (Path('configs'), Path(__file__).parents[1] / '.mim/configs/menet')  # where configs are looked for by name
 
 
 def find_config(name: str | Path) -> Path:
-    """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``.
-
-    Raises:
-        InputError: if there is neither such a file nor such a name, with the nearest names.
-    """
+    """Find a config: a file, or a name without folder and ending, such as ``ssd_menet228_voc``; else ``InputError``."""
     path = Path(name)
     named = [] if path.parent != Path() or path.suffix else [folder / f'{name}.py' for folder in FOLDERS]
-    for found in (path, *named):
-        if found.is_file():
-            return found
+    if found := next(filter(Path.is_file, [path, *named]), None):
+        return found
     known = sorted({file.stem for folder in FOLDERS for file in folder.glob('*.py')})
     near = get_close_matches(path.stem, known, n=3) or ['ssd_menet228_voc', 'menet228_in1k']
     raise InputError(f'no config {name}: give a file, or a name such as {" or ".join(near)}')
 
 
-def read_config(name: str | Path, options: dict | None = None) -> Config:
-    """Find and read a config, check its keys and merge ``options``, by dotted keys as of ``--cfg-options``.
+def read_config(name: str | Path, options: dict | None = None) -> 'Config':
+    """Find and read a config and merge ``options``, by dotted keys.
 
-    Raises:
-        InputError: if there is no such config, a key is misspelt in it or in the options, or the libraries that are
-            installed do not work together.
+    Raises InputError if there is none, a key is misspelt, or the libraries that are installed do not work together.
     """
     path = find_config(name)
     check_stack()

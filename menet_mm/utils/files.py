@@ -1,50 +1,38 @@
-"""Files and folders that appear complete or not at all, also on a full disk or when the process is killed."""
-
-from __future__ import annotations
+"""Files and folders that appear complete at the end of a block, or not at all: on a full disk, or when the process is killed."""
 
 import os
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, with the same ending, for a file or a folder that gets the name at the end.
-
-    A file that is there is replaced; a folder must not be there. If the block fails, ``path`` stays as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{uuid.uuid4().hex[:8]}.partial.{path.name}')
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        if str(error.filename) == str(partial):
-            error.filename = str(path)  # the name that the user knows
-        raise
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        partial.unlink(missing_ok=True)
+from menet_mm.errors import InputError
 
 
 @contextmanager
 def atomic_files(folder: str | Path) -> Iterator[Path]:
-    """Give a temporary folder for files that belong together; at the end they move to ``folder``, in order of their names.
-
-    Files that are there are replaced. If the block fails, ``folder`` stays as it was.
-    """
+    """Give a temporary folder; at the end its files move to ``folder``, in order of their names, and replace those there."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix='.partial') as partial:
+    with TemporaryDirectory(dir=folder, prefix='.partial') as partial:
         yield Path(partial)
         for path in sorted(Path(partial).iterdir()):
             os.replace(path, folder / path.name)
+
+
+@contextmanager
+def atomic_path(path: str | Path, option: str | None = None) -> Iterator[Path]:
+    """Give a temporary place for a file, or a new folder, that then moves to ``path``; an ``InputError`` names the ``option``."""
+    try:
+        with atomic_files(Path(path).parent) as folder:
+            yield folder / Path(path).name
+    except OSError as error:
+        if option:
+            sentence = f'{path} cannot be written ({error.strerror}): make room, or give another {option}'
+            raise InputError(sentence) from None
+        if '.partial' in str(error.filename):
+            error.filename = str(path)  # the name that the user knows
+        raise
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,7 +1,5 @@
 """Pictures of a user, which may come from anywhere: finding, reading, drawing on them, writing."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence
@@ -19,21 +17,15 @@ from menet_mm.utils.files import atomic_path
 #: What Pillow may try. Of the others, EPS would start Ghostscript with whatever the file says.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-#: Where systems and users keep fonts.
 FONTS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '~/.fonts', '/Library/Fonts')
 
 
 def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
-    """Collect pictures of files, folders (searched to the bottom) and globs.
+    """Collect pictures of files, folders (searched to the bottom) and globs; ``InputError`` if one matches nothing.
 
-    Returns:
-        Where each picture's drawing goes inside ``--out``, by the picture's path; the number of other files in folders.
-
-    Raises:
-        InputError: if a pattern matches nothing, or there are no pictures.
+    Returns where each picture's drawing goes inside ``--out``, by the picture's path, and the number of other files in folders.
     """
-    targets: dict[Path, Path] = {}
-    others = 0
+    found, others = {}, 0  # the folder that was searched, by picture
     for pattern in patterns:
         matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
         if not matches:
@@ -42,18 +34,16 @@ def find_images(patterns: list[str]) -> tuple[dict[Path, Path], int]:
             files = sorted(path for path in match.rglob('*') if path.is_file())
             pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
             others += len(files) - len(pictures)
-            targets |= {path: path.relative_to(match) for path in pictures}
-            if not match.is_dir():
-                targets[match] = Path(match.name)
-    if not targets:
+            found |= dict.fromkeys(pictures, match) if match.is_dir() else {match: match.parent}
+    if not found:
         raise InputError(f'no pictures in {", ".join(patterns)}: files ending in {", ".join(SUFFIXES)} were expected')
-    taken: dict[Path, Path] = {}
-    for path, target in targets.items():
-        name = target.with_suffix('.jpg')
-        while name in taken:  # two pictures of one name in two folders both stay
-            name = name.with_name(f'{name.stem}_.jpg')
-        taken[name] = path
-    return {path: name for name, path in taken.items()}, others
+    targets = {}
+    for path, folder in found.items():
+        target = path.relative_to(folder).with_suffix('.jpg')
+        while target in targets:  # two pictures of one name in two folders both stay
+            target = target.with_name(f'{target.stem}_.jpg')
+        targets[target] = path
+    return {path: target for target, path in targets.items()}, others
 
 
 def find_defect(path: str) -> str | None:
@@ -66,16 +56,14 @@ def find_defect(path: str) -> str | None:
             image.draft('RGB', (image.width // 8, image.height // 8))
             image.load()
     except Exception as error:  # a decoder may raise anything on a damaged file
-        if isinstance(error, UnidentifiedImageError) and cv2.haveImageReader(path):
-            return None
-        return str(error).replace(f" '{path}'", '') or type(error).__name__
+        if not isinstance(error, UnidentifiedImageError) or not cv2.haveImageReader(path):
+            return str(error).replace(f" '{path}'", '') or type(error).__name__
     return None
 
 
 def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
     """Read a picture: (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file."""
-    # OpenCV returns half a picture of a file that is cut off.
-    if defect := find_defect(str(path)):
+    if defect := find_defect(str(path)):  # of a file that is cut off, OpenCV returns half a picture
         return None, defect
     try:
         image = cv2.imread(str(path))
@@ -86,58 +74,40 @@ def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
 
 def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
     """Write a picture (H, W, 3), blue first; ``options`` are of ``cv2.imencode``. Raises ``InputError`` if that fails."""
-    try:
-        with atomic_path(path) as partial:
-            partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
-    except OSError as error:
-        raise InputError(f'{path} cannot be written ({error.strerror}): make room, or give another --out') from None
+    with atomic_path(path, '--out') as partial:
+        partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
 
 
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
-    """Draw an entry of ``tools/infer.py --json`` on a copy of a picture (H, W, 3), 8 bit, blue first.
+    """Draw an entry of ``tools/infer.py --json``, with or without scores, on a copy of a picture (H, W, 3), 8 bit, blue first."""
+    drawing = Image.fromarray(image)  # Pillow takes blue for red, which only changes the hue of the boxes
+    canvas, (width, height) = ImageDraw.Draw(drawing), drawing.size
+    scale = max(0.4, min(width, height) / 900)  # readable on a thumbnail and on a large photograph
 
-    If no font has the characters of a class's name, its number is drawn. ``fonts`` are files; the system's by default.
-    """
-    drawing = image.copy()
-    # Readable on a thumbnail and on a large photograph.
-    scale = max(0.4, min(image.shape[:2]) / 900)
+    def write(found: dict, corner: Sequence[int], colour: str) -> None:
+        # The class, or its number if no font can write its name; above the corner if there is room.
+        score, size = f'{found["score"]:.2f}' if 'score' in found else '', round(34 * scale)
+        texts = [' '.join(f'{name} {score}'.split()) for name in (found['class'], found['label'])]
+        text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font)
+        edge = max(1, size // 6)
+        w, h = right - left + 2 * edge, bottom - top + 2 * edge
+        x, y = max(0, min(corner[0], width - w)), max(0, min(corner[1], height) - h)
+        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=colour)
+        canvas.text((x + edge - left, y + edge - top), text, 'white', font)
+
     for found in reversed(result.get('detections', [])):
-        # Neighbouring numbers are far apart on the hue circle.
-        hue = np.uint8([[[found['label'] * 67 % 180, 200, 200]]])
-        colour = tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
-        x1, y1, x2, y2 = (round(value) for value in found['box'])
-        cv2.rectangle(drawing, (x1, y1), (x2, y2), colour, 2 * max(1, round(2 * scale)))
-        _write(drawing, _label(found, round(34 * scale), fonts), (x1, y1), colour)
+        box = [round(value) for value in found['box']]
+        colour = f'hsv({found["label"] * 134 % 360}, 78%, 78%)'  # neighbouring numbers are far apart
+        canvas.rectangle(box, outline=colour, width=2 * max(1, round(2 * scale)))
+        write(found, box[:2], colour)
     for found in result.get('classes', [])[:1]:
-        _write(drawing, _label(found, round(34 * scale), fonts), (0, 0), (40, 40, 40))
-    return drawing
-
-
-def _label(found: dict, size: int, fonts: Sequence[Path] | None) -> np.ndarray:
-    """Class and score as white letters on black, (h, w, 1) in 0..1."""
-    texts = [' '.join(f'{name} {found["score"]:.2f}'.split()) for name in (found['class'], found['label'])]
-    text, font = next((text, font) for text in texts if (font := find_font(text, size, fonts)))
-    left, top, right, bottom = font.getbbox(text)
-    edge = max(1, size // 6)
-    label = Image.new('L', (round(right - left) + 2 * edge, round(bottom - top) + 2 * edge))
-    ImageDraw.Draw(label).text((edge - left, edge - top), text, 255, font)
-    return np.asarray(label, np.float32)[..., None] / 255
-
-
-def _write(image: np.ndarray, label: np.ndarray, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write a label on a coloured ground, above a corner if there is room and inside the picture in any case."""
-    label = label[: image.shape[0], : image.shape[1]]
-    height, width = label.shape[:2]
-    x = max(0, min(corner[0], image.shape[1] - width))
-    y = max(0, min(corner[1], image.shape[0]) - height)
-    image[y : y + height, x : x + width] = colour + (255 - np.float32(colour)) * label
+        write(found, (0, 0), 'rgb(40, 40, 40)')
+    return np.array(drawing)
 
 
 def find_font(text: str, size: int, files: Sequence[Path] | None = None) -> ImageFont.FreeTypeFont | None:
-    """Return the first font that has all characters, since OpenCV's and Pillow's own have ASCII's alone; or None.
-
-    Pillow's is tried first, then ``files``, by default those of the system and of matplotlib.
-    """
+    """Return the first font that has all characters: Pillow's, or of ``files``, by default the system's; or None."""
     files = _system_fonts() if files is None else files
     return next((_load(file, size) for file in (None, *files) if all(_has(file, letter) for letter in text)), None)
 

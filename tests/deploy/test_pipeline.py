@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from menet_mm import InputError
 from menet_mm.deploy.exporter import describe
 from menet_mm.deploy.pipeline import own_preprocess, preprocess_steps
-from menet_mm.deploy.preprocess import preprocess
+from menet_mm.deploy.runner import preprocess
 from menet_mm.deploy.runtimes import RUNTIMES
 
 PACK = dict(mmpretrain=dict(type='PackInputs'), mmdet=dict(type='PackDetInputs', meta_keys=('img_path',)))

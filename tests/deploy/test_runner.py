@@ -23,8 +23,7 @@ from menet_mm.deploy.description import Description, Input, Step
 from menet_mm.deploy.exporter import describe
 from menet_mm.deploy.functions import make_function
 from menet_mm.deploy.pipeline import preprocess_steps
-from menet_mm.deploy.postprocess import postprocess
-from menet_mm.deploy.preprocess import preprocess
+from menet_mm.deploy.runner import postprocess, preprocess
 from menet_mm.deploy.runtimes import RUNTIMES
 
 ENDINGS = [runtime.suffix for runtime in RUNTIMES.values()]

@@ -1,10 +1,7 @@
 """Forms of annotations that can be checked before a data set is built, one file each; ``doctor.py`` lists them.
 
-``READERS`` are the names of the classes whose methods read the form. ``check(dataset, data_hint)`` takes the config of one
-data set and raises :class:`menet_mm.InputError`.
+``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`menet_mm.InputError`.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -13,12 +10,13 @@ from mmengine.fileio import list_from_file
 from menet_mm.errors import InputError
 
 
-def existing(path: Path, data_hint: str | None, folder: bool = False) -> Path:
-    """Return the path of a file or a folder; raise ``InputError`` with how to get the data if it is not there."""
-    if not (path.is_dir() if folder else path.is_file()):
+def existing(dataset: dict, path: str, data_hint: str | None, folder: bool = False) -> Path:
+    """Return a file or a folder, seen from ``data_root``; raise ``InputError`` with how to get the data if it is not there."""
+    found = Path(dataset.get('data_root') or '', path)
+    if not (found.is_dir() if folder else found.is_file()):
         advice = f'{data_hint or "get it"}, or set data_root to where it is'
-        raise InputError(f'no data set: {path} does not exist; {advice}')
-    return path
+        raise InputError(f'no data set: {found} does not exist; {advice}')
+    return found
 
 
 def class_names(dataset: dict) -> list[str]:

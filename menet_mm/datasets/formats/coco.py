@@ -1,7 +1,6 @@
 """COCO: one JSON file for all pictures."""
 
 import json
-from pathlib import Path
 
 from menet_mm.datasets.formats import class_names, existing
 from menet_mm.errors import InputError
@@ -11,7 +10,7 @@ READERS = ('CocoDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'Objects365V1Datase
 
 def check(dataset: dict, data_hint: str | None = None) -> None:
     """Check that the file is there, has COCO's lists and knows the config's classes."""
-    path = existing(Path(dataset.get('data_root') or '') / dataset.get('ann_file', ''), data_hint)
+    path = existing(dataset, dataset.get('ann_file', ''), data_hint)
     try:
         content = json.loads(path.read_bytes())
         names = {category['name'] for category in content['categories']}
@@ -21,7 +20,5 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
     if missing := [name for name in class_names(dataset) if name not in names]:
-        raise InputError(
-            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
-            'set metainfo.classes to names that occur in the data'
-        )
+        known, advice = ', '.join(sorted(names)), 'set metainfo.classes to names that occur in the data'
+        raise InputError(f'{path} has no category {", ".join(missing)}; it has {known}: {advice}')

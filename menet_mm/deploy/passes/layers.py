@@ -31,8 +31,7 @@ class TransposedLinear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x @ self.weight
-        return x if self.bias is None else x + self.bias
+        return x @ self.weight if self.bias is None else x @ self.weight + self.bias
 
 
 def transposed_linear(model: nn.Module) -> None:
@@ -48,8 +47,7 @@ class GlobalAverage(nn.Module):
     """The average of each channel: (N, C, H, W) -> (N, C, 1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        return nn.functional.avg_pool2d(x, (int(height), int(width)))  # old torch traces sizes as tensors
+        return nn.functional.avg_pool2d(x, tuple(map(int, x.shape[-2:])))  # old torch traces sizes as tensors
 
 
 def global_average(model: nn.Module) -> None:

@@ -1,17 +1,20 @@
 """The channel layout of a MENet or ShuffleNet: where each channel lies in each tensor. Plain numbers, no torch.
 
-A layout starts as the network was trained. The passes in :mod:`.channels` change it, and :mod:`.rearrange` carries it out. The
-function stays the same, as padding meets zero weights alone.
+A layout starts as the network was trained. The passes change it, so that ONNX Runtime can block more layers, and
+:mod:`.rearrange` carries it out. The function stays the same, as padding meets zero weights alone.
 
-Letters: b is the width of a unit's bottleneck, g its groups, k the width of its side path. A *block* is one of
-:data:`menet_mm.deploy.forms.BLOCKS`.
+Letters are those of :mod:`menet_mm.models.me_module`; a *block* is one of :data:`menet_mm.deploy.forms.BLOCKS`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import gcd
+from typing import Literal, Self
+
+#: Depthwise convolutions are blocked if their width is a multiple of this, most other layers if it is one of the block
+#: (onnxruntime/core/optimizer/nchwc_transformer.cc).
+DEPTHWISE_BLOCK = 4
+MAX_WIDENING = {8: 1.34, 16: 1.12}  # how much more work padding of grouped convolutions may make, by block; measured
 
 
 @dataclass(frozen=True)
@@ -22,26 +25,26 @@ class ChannelMap:
     width: int
 
     @classmethod
-    def spaced(cls, channels: int, multiple: int = 1, groups: int = 1) -> ChannelMap:
+    def spaced(cls, channels: int, multiple: int = 1, groups: int = 1) -> Self:
         """Channels in their order, each group padded at its end to a multiple."""
         size = channels // groups
         padded = -(-size // multiple) * multiple
         return cls(tuple(i * padded + j for i in range(groups) for j in range(size)), groups * padded)
 
-    def dense(self) -> ChannelMap:
+    def dense(self) -> Self:
         """The channels in their order, without padding."""
-        return ChannelMap.spaced(len(self.index))
+        return self.spaced(len(self.index))
 
-    def select(self, channels: Sequence[int]) -> ChannelMap:
+    def select(self, channels: Sequence[int]) -> Self:
         """These channels, in this order, where they are."""
         return ChannelMap(tuple(self.index[channel] for channel in channels), self.width)
 
-    def gather(self, target: ChannelMap) -> list[int]:
+    def gather(self, target: Self) -> list[int]:
         """The position to read for each position of the target. Its padding, which meets zero weights, reads any."""
         read = dict(zip(target.index, self.index, strict=True))
         return [read.get(position, self.index[0]) for position in range(target.width)]
 
-    def __add__(self, other: ChannelMap) -> ChannelMap:
+    def __add__(self, other: Self) -> Self:
         """The map of two tensors that are concatenated."""
         return ChannelMap(self.index + tuple(i + self.width for i in other.index), self.width + other.width)
 
@@ -54,14 +57,13 @@ class UnitLayout:
     groups: int
     channels: int  # b
     compresses_densely: bool  # whether the compressing convolution has no groups, as in the first unit of a network
+    pools: bool  # whether the pooled input is concatenated behind the branch, without padding, as with stride 2
     relu: bool  # whether the activation is a ReLU
     entering: ChannelMap
     branch: ChannelMap  # what the expanding convolution writes
-    pooled: ChannelMap | None  # the pooled input, which is concatenated behind the branch; None with stride 1
     side: ChannelMap | None  # the k channels inside the side path; None if there is none
     multiple: int = 1  # to which each group of the bottleneck is padded
-    #: In front of the depthwise convolution and the side path, behind them, or in the weights of the first convolution.
-    shuffle: Literal['in front', 'behind', 'absorbed'] = 'in front'
+    shuffle: Literal['in front', 'behind', 'absorbed'] = 'in front'  # of the gate, or in the compressing weights
     average_as_convolution: bool = False
     activation_before_concat: bool = False
     to_blocks: bool = False  # whether an identity brings the result into the blocked layout
@@ -69,7 +71,7 @@ class UnitLayout:
     @property
     def leaving(self) -> ChannelMap:
         """What the unit returns."""
-        return self.branch if self.pooled is None else self.branch + self.pooled
+        return self.branch + self.entering.dense() if self.pools else self.branch
 
     @property
     def shuffled(self) -> list[int]:
@@ -116,3 +118,84 @@ class NetworkLayout:
     def units(self) -> list[UnitLayout]:
         """All units in their order."""
         return [unit for stage in self.stages for unit in stage]
+
+
+def pad_stem(layout: NetworkLayout) -> None:
+    """Pad the stem, so that the pooling behind it, of the largest maps, is blocked."""
+    first = layout.units[0]
+    first.entering = ChannelMap.spaced(len(first.entering.index), first.block)
+
+
+def pad_sums(layout: NetworkLayout) -> None:
+    """Pad the sums of a stage, so that all of its grouped convolutions are blocked."""
+    for i, (first, *others) in enumerate(layout.stages):
+        if first.entering != first.entering.dense():
+            continue  # carrying padding on to the next stage costs more than dropping it where maps are halved
+        block, groups, size = first.block, first.groups, first.channels // first.groups
+        branch = ChannelMap.spaced(len(first.branch.index), block, groups)
+        joined = branch + first.entering
+        channels = len(joined.index)
+        pays = ChannelMap.spaced(size, block).width * joined.width <= MAX_WIDENING[block] * size * channels
+        fits = joined.width % (groups * block) == first.entering.width % block == 0
+        # The next unit's groups must hold the same channels as without padding.
+        keeps = all(at * groups // joined.width == j * groups // channels for j, at in enumerate(joined.index))
+        if pays and fits and keeps:
+            first.branch = branch
+            for unit in others:
+                unit.entering = unit.branch = joined
+            if i + 1 < len(layout.stages) and i not in layout.returned:
+                layout.stages[i + 1][0].entering = joined
+
+
+def pad_bottleneck(layout: NetworkLayout) -> None:
+    """Pad the bottleneck, so that the depthwise convolution is blocked: all groups together, not each."""
+    for unit in layout.units:
+        unit.multiple = DEPTHWISE_BLOCK // gcd(unit.groups, DEPTHWISE_BLOCK)
+
+
+def pad_groups(layout: NetworkLayout) -> None:
+    """Pad each group of the bottleneck to whole blocks, so that grouped convolutions are blocked."""
+    for unit in layout.units:
+        size = unit.channels // unit.groups
+        pays = ChannelMap.spaced(size, unit.block).width <= MAX_WIDENING[unit.block] * size
+        neighbours = [unit.branch] if unit.compresses_densely else [unit.branch, unit.entering]
+        if pays and any(tensor.width // unit.groups % unit.block == 0 for tensor in neighbours):
+            unit.multiple = unit.block
+
+
+def pad_side_path(layout: NetworkLayout) -> None:
+    """Pad the side path from k channels to whole blocks."""
+    for unit in layout.units:
+        if unit.side is not None:
+            unit.side = ChannelMap.spaced(len(unit.side.index), unit.block)
+
+
+def move_shuffle(layout: NetworkLayout) -> None:
+    """Shuffle behind the gate, where padding can be dropped at once; the weights in between are permuted instead."""
+    for unit in layout.units:
+        unit.shuffle = 'behind'
+
+
+def absorb_shuffle(layout: NetworkLayout) -> None:
+    """Let a compressing convolution without groups write its channels shuffled."""
+    for unit in layout.units:
+        if unit.compresses_densely:
+            unit.shuffle = 'absorbed'
+
+
+def average_as_convolution(layout: NetworkLayout) -> None:
+    """Write the 3x3 average as a depthwise convolution, unless whole blocks let the pooling itself be blocked."""
+    for unit in layout.units:
+        unit.average_as_convolution = unit.pools and unit.entering.width % unit.block != 0
+
+
+def activation_before_concat(layout: NetworkLayout) -> None:
+    """Put the ReLU into the expanding convolution; the pooled input needs none, as averages of a ReLU are not negative."""
+    for unit in layout.units:
+        unit.activation_before_concat = unit.pools and unit.relu
+
+
+def block_sums(layout: NetworkLayout) -> None:
+    """Bring a stage's first result into the blocked layout, which the sums behind it then keep."""
+    for first, *others in layout.stages:
+        first.to_blocks = bool(others) and others[0].expands_blocked and not first.expands_blocked

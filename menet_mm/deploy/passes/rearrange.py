@@ -1,6 +1,7 @@
 """Carrying out a channel layout: the stem and the units of a MENet or ShuffleNet with their weights moved and padded."""
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import torch
 from mmcv.cnn import ConvModule
@@ -17,45 +18,36 @@ def rearrange(model: nn.Module, block: int, passes: Iterable[Callable[[NetworkLa
         layout = read_layout(backbone, block)
         for change in passes:
             change(layout)
-        device = backbone.stem[0].conv.weight.device
-        _move_channels(backbone.stem[0].conv, None, layout.units[0].entering)
-        for i, (stage, plans) in enumerate(zip(backbone.stages, layout.stages, strict=True)):
-            for j, plan in enumerate(plans):
-                unit = RearrangedUnit(stage[j], plan)
-                # A pooling of one pixel is an identity that has a blocked kernel.
-                stage[j] = nn.Sequential(unit, nn.MaxPool2d(1)) if plan.to_blocks else unit
-            if i in layout.returned:
-                stage.append(Gather(plans[-1].leaving, plans[-1].leaving.dense(), device))
+        stem = backbone.stem[0].conv
+        _move_channels(stem, None, layout.units[0].entering)
+        for stage, plans in zip(backbone.stages, layout.stages, strict=True):
+            for i, plan in enumerate(plans):
+                stage[i] = RearrangedUnit(stage[i], plan)
+        for i in layout.returned:
+            last = layout.stages[i][-1].leaving
+            backbone.stages[i].append(Gather(last, last.dense(), stem.weight.device))
 
 
 def read_layout(backbone: MENet, block: int) -> NetworkLayout:
     """The layout of a network as it was trained."""
 
     def read_unit(unit: MEModule) -> UnitLayout:
-        compress, entering = unit.compress.conv, ChannelMap.spaced(unit.compress.conv.in_channels)
-        return UnitLayout(
-            block=block,
-            groups=unit.groups,
-            channels=compress.out_channels,
-            compresses_densely=compress.groups == 1,
-            relu=isinstance(unit.act, nn.ReLU),
-            entering=entering,
-            branch=ChannelMap.spaced(unit.expand.conv.out_channels),
-            pooled=None if unit.pool is None else entering,
-            side=None if unit.side is None else ChannelMap.spaced(_layers(unit.side)[0].conv.out_channels),
-        )
+        compress, expand = unit.compress.conv, unit.expand.conv
+        kind = dict(compresses_densely=compress.groups == 1, pools=bool(unit.pool), relu=isinstance(unit.act, nn.ReLU))
+        maps = dict(entering=ChannelMap.spaced(compress.in_channels), branch=ChannelMap.spaced(expand.out_channels))
+        side = None if unit.side is None else ChannelMap.spaced(_layers(unit.side)[0].conv.out_channels)
+        return UnitLayout(block, unit.groups, compress.out_channels, **kind, **maps, side=side)
 
     return NetworkLayout([list(map(read_unit, stage)) for stage in backbone.stages], backbone.out_indices)
 
 
 def _is_known(backbone: MENet) -> bool:
     # No subclass: it may do more with the channels, which move.
-    sides = (MergingEvolution, SqueezeExcitation, type(None))
+    sides, folded = (MergingEvolution, SqueezeExcitation, type(None)), (nn.Identity, type(None))
     units = [unit for stage in backbone.stages for unit in stage]
-    return all(type(unit) is MEModule and type(unit.side) in sides for unit in units) and all(
-        type(layer.conv) is nn.Conv2d and isinstance(layer.norm, (nn.Identity, type(None)))
-        for layer in _layers(backbone)
-    )
+    if any(type(unit) is not MEModule or type(unit.side) not in sides for unit in units):
+        return False
+    return all(type(layer.conv) is nn.Conv2d and isinstance(layer.norm, folded) for layer in _layers(backbone))
 
 
 def _layers(module: nn.Module) -> list[ConvModule]:
@@ -77,8 +69,8 @@ class RearrangedUnit(nn.Module):
         _move_channels(self.expand.conv, layout.expanded, layout.branch)
         if self.side is not None:
             layers = _layers(self.side)
-            inner = [layout.side] * (len(layers) - 1)
-            for layer, inputs, outputs in zip(layers, [layout.gated, *inner], [*inner, layout.gated], strict=True):
+            maps = [layout.gated, *[layout.side] * (len(layers) - 1), layout.gated]
+            for layer, (inputs, outputs) in zip(layers, pairwise(maps), strict=True):
                 _move_channels(layer.conv, inputs, outputs)
         if layout.activation_before_concat:
             self.expand, self.act = nn.Sequential(unit.expand, unit.act), nn.Identity()
@@ -86,8 +78,10 @@ class RearrangedUnit(nn.Module):
             width = layout.entering.width
             self.pool = nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width, bias=False, device='meta')
             self.pool.weight = nn.Parameter(weight.new_full((width, 1, 3, 3), 1 / 9))
-        if layout.pooled is not None:
-            self.pool = nn.Sequential(self.pool, Gather(layout.entering, layout.pooled, weight.device))
+        if layout.pools:
+            self.pool = nn.Sequential(self.pool, Gather(layout.entering, layout.entering.dense(), weight.device))
+        if layout.to_blocks:
+            self.act = nn.Sequential(self.act, nn.MaxPool2d(1))  # an identity that has a blocked kernel
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W'), as :meth:`MEModule.forward`, with padding."""
@@ -98,7 +92,7 @@ class RearrangedUnit(nn.Module):
 
 
 class Gather(nn.Module):
-    """Brings channels from one map to another; an identity if both are the same."""
+    """Brings channels from one map to another, (N, source.width, H, W) -> (N, target.width, H, W)."""
 
     def __init__(self, source: ChannelMap, target: ChannelMap, device: torch.device) -> None:
         super().__init__()
@@ -106,16 +100,12 @@ class Gather(nn.Module):
         self.register_buffer('order', order)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, source.width, H, W) -> (N, target.width, H, W)."""
         # Not by index: torch's exporter would write GatherND between two Transposes instead of Gather.
         return x if self.order is None else x.index_select(1, self.order)
 
 
 def _move_channels(conv: nn.Conv2d, inputs: ChannelMap | None, outputs: ChannelMap) -> None:
-    """Let a convolution read and write its channels elsewhere, in the same groups.
-
-    ``inputs`` of None is for the stem, whose inputs stay, and for depthwise convolutions, whose inputs lie as their outputs.
-    """
+    """Let a convolution read and write its channels elsewhere; ``inputs`` is None for the stem and if it is depthwise."""
     weight, index = conv.weight.detach(), torch.tensor(outputs.index, device=conv.weight.device)
     if inputs is not None:
         width = inputs.width // conv.groups

@@ -4,14 +4,13 @@ A new runtime is a module with the functions ``write``, ``load`` and, for 8 bit,
 Nothing here imports torch or a runtime before it is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -22,34 +21,28 @@ if TYPE_CHECKING:
 
 #: A loaded model: a batch (N, 3, h, w) of 32-bit floats -> its outputs. Several threads may call it at once.
 Network = Callable[[np.ndarray], list[np.ndarray]]
-#: Names of the outputs to compute; all if None.
-Outputs = Sequence[str] | None
+Outputs = Sequence[str] | None  # names of those to compute; all if None
+#: A function of one tensor (N, 3, h, w), and such a tensor.
+Function: TypeAlias = 'nn.Module'
+Example: TypeAlias = 'Tensor'
 
 
 @dataclass(frozen=True)
 class Runtime:
     """A runtime; its row says what is true of it, its module does the work."""
 
-    #: Name of the module here and of the Python package that runs models.
-    name: str
-    #: As ``tools/export.py --to`` calls it.
-    format: str
-    #: Endings of the model's file and of the file with its weights, if that is another.
-    suffix: str
-    weights: str | None = None
+    name: str  # of the module here and of the Python package that runs models
+    format: str  # as tools/export.py --to calls it
+    suffix: str  # of the model's file
+    weights: str | None = None  # suffix of the file with its weights, if that is another
     input_name: str = 'image'
-    #: ``{name}`` is the function's name of an output, ``{number}`` its place.
-    output_name: str = '{name}'
-    #: How much logits may differ from PyTorch's, relative to the largest.
-    tolerance: float = 1e-4
+    output_name: str = '{name}'  # or with {number}, its place
+    tolerance: float = 1e-4  # how much logits may differ from PyTorch's, relative to the largest
     precisions: tuple[str, ...] = ('fp32',)
     int8: bool = True
-    #: Whether one run can take several pictures. If not, a loaded model runs the pictures of a batch one by one.
-    dynamic_batch: bool = True
-    #: Whether its form depends on the processor, see ``block`` of :func:`menet_mm.deploy.to_deploy`.
-    block: bool = False
-    #: Packages that writing and quantizing need besides.
-    write_packages: tuple[str, ...] = ('onnx', 'onnxscript')
+    dynamic_batch: bool = True  # whether one run can take several pictures; if not, they run one by one
+    block: bool = False  # whether its form depends on the processor, see to_deploy
+    write_packages: tuple[str, ...] = ('onnx', 'onnxscript')  # that writing and quantizing need besides
     quantize_packages: tuple[str, ...] = ()
 
     @property
@@ -58,7 +51,7 @@ class Runtime:
 
     def files(self, model: Path) -> list[Path]:
         """The files of a model, without its description."""
-        return [model, *([model.with_suffix(self.weights)] if self.weights else [])]
+        return [model, model.with_suffix(self.weights)] if self.weights else [model]
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         """What the outputs of a function are called in the written file."""
@@ -72,15 +65,13 @@ class Runtime:
                 option = f'--{asked.replace("_", "-")}'
                 raise InputError(f'{self.name} is written without {option}: leave it out, or use {others}')
         for package in (self.name, *self.write_packages, *(self.quantize_packages if int8 else ())):
-            try:
-                import_module(package)
-            except ModuleNotFoundError:
-                raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`") from None
+            if not find_spec(package):
+                raise InputError(f"export needs {package}: run `pip install 'menet-mm[export,edge]'`")
 
-    def write(self, function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool = False) -> None:
-        """Write a function of one tensor (N, 3, h, w), as 32-bit floats, for inputs of the example's size.
+    def write(self, function: Function, example: Example, path: Path, dynamic_batch: bool = False) -> None:
+        """Write a function, whose ``outputs`` name its results, in 32 bit for inputs of the example's size.
 
-        Its ``outputs`` name the results, ``output`` if it has none. With ``dynamic_batch`` N may vary.
+        Without names there is one ``output``. With ``dynamic_batch`` N may vary.
         """
         self._module.write(function, example, path, dynamic_batch, self.input_name)
 
@@ -101,11 +92,7 @@ class Runtime:
         precision: str = 'fp32',
         int8: bool = False,
     ) -> Network:
-        """Load a model; ``int8`` says that it is quantized, ``threads`` and ``precision`` are as in :class:`Runner`.
-
-        Raises:
-            InputError: if the precision is not possible, the runtime is not installed, or the file is damaged.
-        """
+        """Load a model, which is quantized if ``int8``; see :class:`Runner` for the rest and what raises InputError."""
         if precision not in self.precisions:
             known = ' or '.join(self.precisions)
             raise InputError(f'{self.name} computes in {known}, but got {precision!r}: give another precision')
@@ -124,10 +111,8 @@ _NCNN = dict(input_name='in0', output_name='out{number}', tolerance=1e-3, dynami
 _ROWS = (
     Runtime('onnxruntime', 'onnx', '.onnx', block=True),
     Runtime('openvino', 'openvino', '.xml', '.bin', precisions=('fp32', 'bf16'), quantize_packages=('nncf',)),
-    # ncnn's quantizer is no part of the Python package.
-    Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),
+    Runtime('ncnn', 'ncnn', '.param', '.bin', int8=False, **_NCNN),  # its quantizer is no part of the Python package
 )
-#: By name.
 RUNTIMES = {runtime.name: runtime for runtime in _ROWS}
 
 
@@ -142,4 +127,4 @@ def runtime_of(path: str | Path) -> Runtime:
 
 def is_exported(path: str | Path) -> bool:
     """Tell whether a file is an exported model, by its ending."""
-    return any(Path(path).suffix == runtime.suffix for runtime in RUNTIMES.values())
+    return Path(path).suffix in {runtime.suffix for runtime in RUNTIMES.values()}

@@ -1,22 +1,16 @@
 """ncnn: a ``.param`` file and its weights in a ``.bin``; pnnx writes them."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import Network, Outputs
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from . import Example, Function, Network, Outputs
 
 
-def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
+def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
     """See :meth:`Runtime.write`; pnnx names the input itself, and one picture is the whole batch."""
     import pnnx
     import torch

@@ -1,42 +1,25 @@
-"""ONNX Runtime: one ``.onnx`` file."""
-
-from __future__ import annotations
+"""ONNX Runtime: one ``.onnx`` file. The functions are those of :class:`Runtime`."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import Network, Outputs
+from . import Example, Function, Network, Outputs
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-#: ONNX Runtime runs AveragePool and others of opset 20 slower.
-OPSET = 18
+OPSET = 18  # ONNX Runtime runs AveragePool and others of opset 20 slower
 
 
-def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
-    """See :meth:`Runtime.write`."""
+def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
     import torch
 
-    torch.onnx.export(
-        function,
-        (example,),
-        path,
-        input_names=[input_name],
-        output_names=list(getattr(function, 'outputs', ('output',))),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        dynamic_shapes=({0: torch.export.Dim('batch')},) if dynamic_batch else None,
-    )
+    names = dict(input_names=[input_name], output_names=list(getattr(function, 'outputs', ('output',))))
+    shapes = ({0: torch.export.Dim('batch')},) if dynamic_batch else None
+    settings = dict(opset_version=OPSET, dynamo=True, external_data=False, verbose=False)
+    torch.onnx.export(function, (example,), path, dynamic_shapes=shapes, **names, **settings)
 
 
 def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
-    """See :meth:`Runtime.quantize`."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
@@ -52,13 +35,12 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
 
 def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; a session may be run by several threads."""
-    import onnxruntime
+    from onnxruntime import InferenceSession, SessionOptions
 
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
     # Idle threads that spin would starve what else runs on a small device.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    if threads:
-        options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    session = InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     return lambda batch: session.run(outputs, {input_name: batch})

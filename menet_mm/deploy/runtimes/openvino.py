@@ -1,6 +1,4 @@
-"""OpenVINO: an ``.xml`` file and its weights in a ``.bin``."""
-
-from __future__ import annotations
+"""OpenVINO: an ``.xml`` file and its weights in a ``.bin``. The functions are those of :class:`Runtime`."""
 
 import os
 import tempfile
@@ -8,16 +6,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from menet_mm.errors import InputError
 
-from . import Network, Outputs, onnxruntime
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from . import Example, Function, Network, Outputs, onnxruntime
 
 #: The variable from which OpenVINO takes what it may use of the processor, and all but AMX.
 ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
@@ -27,9 +21,8 @@ ISA, WITHOUT_AMX = 'ONEDNN_MAX_CPU_ISA', 'AVX512_CORE_FP16'
 def without_amx() -> Iterator[None]:
     """Have OpenVINO leave Intel's AMX alone, if it computes for the first time in this process within the context.
 
-    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly (none of 250 answers of an 8-bit MENet-108 stays), and crashes
-    in some (https://github.com/openvinotoolkit/openvino/issues/37577). What it may use is read from the environment, once;
-    processes that this one starts choose for themselves.
+    With AMX, OpenVINO 2026.4 computes 8-bit convolutions wrongly, or crashes
+    (https://github.com/openvinotoolkit/openvino/issues/37577). It reads the variable once.
     """
     chosen = ISA in os.environ
     os.environ.setdefault(ISA, WITHOUT_AMX)
@@ -37,11 +30,10 @@ def without_amx() -> Iterator[None]:
         yield
     finally:
         if not chosen:
-            os.environ.pop(ISA, None)  # another thread may have left the context already
+            os.environ.pop(ISA, None)  # for processes that this one starts; another thread may have done it
 
 
-def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool, input_name: str) -> None:
-    """See :meth:`Runtime.write`."""
+def write(function: Function, example: Example, path: Path, dynamic_batch: bool, input_name: str) -> None:
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -51,12 +43,11 @@ def write(function: nn.Module, example: Tensor, path: Path, dynamic_batch: bool,
 
 
 def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
-    """See :meth:`Runtime.quantize`."""
     import nncf
     import openvino
 
-    # From memory, since the file with the weights is replaced.
-    model = openvino.Core().read_model(path.read_bytes(), path.with_suffix('.bin').read_bytes())
+    weights = path.with_suffix('.bin').read_bytes()  # into memory, since the file is replaced
+    model = openvino.Core().read_model(path.read_bytes(), weights)
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
     settings = dict(preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches), advanced_parameters=advanced)
     with without_amx():  # it runs the network to correct biases
@@ -66,28 +57,22 @@ def quantize(path: Path, batches: Sequence[np.ndarray]) -> None:
 
 def load(path: Path, input_name: str, outputs: Outputs, threads: int | None, precision: str, int8: bool) -> Network:
     """See :meth:`Runtime.load`; raises InputError where the processor has no bf16 or AMX would spoil 8 bit."""
-    # bf16 is right with AMX, and faster.
-    with nullcontext() if precision == 'bf16' and not int8 else without_amx():
+    with nullcontext() if precision == 'bf16' and not int8 else without_amx():  # bf16 is right with AMX, and faster
         import openvino
 
         core = openvino.Core()
         # OpenVINO would silently compute in fp32.
         if precision == 'bf16' and 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
             raise InputError("this processor has no bf16 for OpenVINO: take precision 'fp32', which is the default")
-        # OpenVINO would choose the precision by itself.
-        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), PERFORMANCE_HINT='LATENCY')
-        if threads:
-            properties['INFERENCE_NUM_THREADS'] = threads
-        model = core.compile_model(str(path), 'CPU', properties)
+        # OpenVINO would choose the precision by itself; 0 threads are its default.
+        properties = dict(INFERENCE_PRECISION_HINT=precision.replace('fp32', 'f32'), INFERENCE_NUM_THREADS=threads or 0)
+        model = core.compile_model(str(path), 'CPU', dict(properties, PERFORMANCE_HINT='LATENCY'))
     kernels = [op.get_rt_info()['primitiveType'].astype(str) for op in model.get_runtime_model().get_ops()]
     if any('amx' in kernel and 'I8' in kernel for kernel in kernels):
-        raise InputError(
-            f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit: set {ISA}={WITHOUT_AMX} '
-            'before OpenVINO is first used in this process'
-        )
+        wrong = f'OpenVINO would compute {path} with AMX, which it does wrongly in 8 bit'
+        raise InputError(f'{wrong}: set {ISA}={WITHOUT_AMX} before OpenVINO is first used in this process')
     names = outputs or [output.any_name for output in model.outputs]
-    # A request holds the tensors of one run, so each thread has its own.
-    local = threading.local()
+    local = threading.local()  # a request holds the tensors of one run, so each thread has its own
 
     def infer(batch: np.ndarray) -> list[np.ndarray]:
         if not hasattr(local, 'request'):

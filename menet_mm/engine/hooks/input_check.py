@@ -1,7 +1,5 @@
 """Stopping before the first iteration if data, config and checkpoint do not belong together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain
 
@@ -22,11 +20,8 @@ from menet_mm.registry import HOOKS
 class InputCheckHook(Hook):
     """Check that every picture can be decoded, that data and model have as many classes, and that weights fit the model.
 
-    Of weights, those of ``init_cfg`` and checkpoints, mmengine only logs a warning, and goes on with random ones. Warns of a
-    schedule, such as a warm-up, that is longer than the training.
-
-    Raises:
-        InputError: with one sentence on what to change.
+    Of weights, those of ``init_cfg`` and checkpoints, mmengine only logs a warning, and goes on with random ones. InputError says
+    what to change. A warning tells of a schedule, such as a warm-up, that is longer than the training.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -61,8 +56,7 @@ def _check_pretrained(model: nn.Module) -> None:
             if init_cfg.get('type') not in ('Pretrained', PretrainedInit):
                 continue
             path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix') or ''
-            if prefix and not prefix.endswith('.'):
-                prefix += '.'  # as mmengine does
+            prefix += '.' if prefix and not prefix.endswith('.') else ''  # as mmengine does
             checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
             state = checkpoint.get('state_dict', checkpoint)
             part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
