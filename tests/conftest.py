@@ -15,8 +15,35 @@ import numpy as np
 import pytest
 
 from menet_mm.datasets.shapes import make_shapes
+from menet_mm.errors import InputError
+from menet_mm.utils.stack import check_exporter
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: What needs export, which a stack with an old torch does not have (docs/install.md); single tests have the marker `export`.
+EXPORT = (
+    'deploy',
+    'benchmarks',
+    'tools/test_export_classifier.py',
+    'tools/test_export_detector.py',
+    'tools/test_export_refusals.py',
+)
+try:
+    check_exporter()
+    WITHOUT_EXPORT = None
+except InputError as error:
+    WITHOUT_EXPORT = str(error)
+    collect_ignore = EXPORT
+
+
+def pytest_report_header() -> str | None:
+    return f'left out: {", ".join(EXPORT)} and tests marked export, since {WITHOUT_EXPORT}' if WITHOUT_EXPORT else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if WITHOUT_EXPORT and item.get_closest_marker('export'):
+            item.add_marker(pytest.mark.skip(reason=WITHOUT_EXPORT))
 
 
 @pytest.fixture(scope='session')

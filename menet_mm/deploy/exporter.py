@@ -21,6 +21,7 @@ from menet_mm.errors import InputError
 from menet_mm.utils.config import read_config
 from menet_mm.utils.environment import library_versions
 from menet_mm.utils.files import atomic_files
+from menet_mm.utils.stack import check_exporter
 
 from .description import Description, Input, Nms
 from .forms import to_deploy
@@ -72,6 +73,7 @@ def export(
     InputError if the model, the checkpoint or an option does not fit, or the written file computes something else; nothing is
     left at ``out`` then.
     """
+    check_exporter()
     out = Path(out)
     if not images:
         raise InputError('export needs at least one picture to compare on')

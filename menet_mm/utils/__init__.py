@@ -18,5 +18,6 @@ def register_all_modules(init_default_scope: bool = False) -> None:
     ours = [HOOKS, MODELS, PARAM_SCHEDULERS, *([TRANSFORMS] if find_spec('mmdet') else [])]  # the last are mmdet's
     for registry in ours:
         registry.import_from_location()
+    MODELS.get('SSDHead')  # it is imported when it is asked for
     if init_default_scope:
         set_default_scope('menet_mm')

@@ -38,7 +38,8 @@ def read_config(name: str | Path, options: dict | None = None) -> 'Config':
     cfg = Config.fromfile(path)
     if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
         with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
-            import_library(f'{cfg.default_scope}.datasets')
+            for part in ('datasets', 'models'):
+                import_library(f'{cfg.default_scope}.{part}')
     from menet_mm.utils.keys import check_keys
 
     check_keys(cfg, options)

@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, Tes
 from torch.utils.data import DataLoader
 
 from menet_mm.errors import InputError
+from menet_mm.utils.stack import is_number
 
 REGISTRIES = [value for value in vars(registries).values() if isinstance(value, registries.Registry)]
 #: Top-level names that mmengine or our tools read, besides the parameters of Runner.
@@ -139,7 +140,7 @@ def _parameters_of(reader: Callable) -> tuple[dict[str, bool], bool]:
         except (TypeError, ValueError):  # written in C
             return found, False
         named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != 'self']
-        found = {p.name: type(p.default) in (int, float) and 'str' not in str(p.annotation) for p in named} | found
+        found = {p.name: is_number(p.default) and 'str' not in str(p.annotation) for p in named} | found
         rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
         if not rest or not _hands_on(step, rest[0]):
             return found, not rest

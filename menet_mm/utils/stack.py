@@ -102,6 +102,11 @@ def get_is_compiling() -> Callable[[], bool]:
     return getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 
 
+def is_number(default: object) -> bool:
+    """Whether the default of a parameter is a number; until torch 2.2 a learning rate had an object of its own for none."""
+    return type(default) in (int, float) or repr(default) == '<required parameter>'
+
+
 def _find_versions() -> dict[str, str]:
     return library_versions(
         ['torch', 'torchvision', 'numpy', *(name for names in LIBRARIES.values() for name in names)]

@@ -117,6 +117,7 @@ def test_a_product_takes_part_in_mixed_precision():
     torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.export
 def test_a_compiled_or_exported_training_has_convolutions():
     layer, x = optimized(nn.Sequential(nn.Conv2d(6, 6, 1), average())), torch.rand(2, 6, 4, 4)
     nodes = torch.export.export(layer, (x,)).graph.nodes

@@ -140,6 +140,7 @@ class BackboneContract:
         x = torch.rand(2, 3, 65, 97)
         torch.testing.assert_close(traced(x), net(x))
 
+    @pytest.mark.export
     def test_an_exported_program_takes_any_batch(self):
         net = self.build().eval()
         batch = {0: torch.export.Dim('batch')}

@@ -36,7 +36,10 @@ def test_what_is_not_there(name, near):
     'read',
     [
         lambda config, folder: get_inferencer(config, 'none.pth'),
-        lambda config, folder: export(config, 'none.pth', folder / 'x.onnx', [np.zeros((8, 8, 3), np.uint8)]),
+        pytest.param(
+            lambda config, folder: export(config, 'none.pth', folder / 'x.onnx', [np.zeros((8, 8, 3), np.uint8)]),
+            marks=pytest.mark.export,
+        ),
     ],
     ids=['get_inferencer', 'export'],
 )

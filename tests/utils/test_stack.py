@@ -1,10 +1,12 @@
 """Versions that cannot work together end in one sentence; a transformers that breaks the libraries does not stop ours."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPENMMLAB = dict(torch='2.1.2', torchvision='0.16.2', numpy='1.26.4', mmengine='0.10.7', mmcv='2.1.0', mmdet='3.3.0')
@@ -72,8 +74,11 @@ def test_what_works_is_left_alone(tmp_path, versions):
 @pytest.fixture
 def transformers(tmp_path) -> Path:
     """A folder with a stand-in for a transformers that the MM libraries fail on as on the real one."""
-    (tmp_path / 'transformers').mkdir()
-    (tmp_path / 'transformers/__init__.py').write_text("raise TypeError('NoneType takes no arguments')")
+    package = tmp_path / 'transformers'
+    package.mkdir()
+    (package / '__init__.py').write_text('class Adafactor: ...')  # which mmengine imports and finds
+    for name in ('activations', 'generation', 'modeling_outputs', 'modeling_utils', 'models', 'utils'):
+        (package / f'{name}.py').write_text("raise TypeError('NoneType takes no arguments')")
     info = tmp_path / 'transformers-5.3.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.3.0\n')
@@ -129,3 +134,11 @@ print(sorted(name for name in sys.modules if name.startswith('menet_mm') and 'ss
 """
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ['[]'], done.stderr
+
+
+@pytest.mark.skipif('external_data' in inspect.signature(torch.onnx.export).parameters, reason='this torch can export')
+def test_an_old_torch_is_told_that_it_cannot_export(tool, tmp_path):
+    out = tool(
+        'export.py', 'configs/menet108_in1k.py', 'none.pth', '--to', 'onnx', '--out', tmp_path / 'x.onnx', ok=False
+    )
+    assert out.stdout.strip().splitlines()[-1].startswith('error: export needs torch 2.5 or newer')
