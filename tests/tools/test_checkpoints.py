@@ -124,6 +124,7 @@ def test_python_text_in_a_checkpoint_to_resume_does_not_run(tool, shapes, tmp_pa
     assert created.exists()  # so it was a real threat
 
 
+@pytest.mark.photographs
 @pytest.mark.slow
 def test_wrong_weights_to_start_from_are_refused(tool, shared, menet108, tmp_path):
     """An unconverted file, and one of another variant; mmengine would raise an assertion, and go on, respectively."""

@@ -18,6 +18,7 @@ class SaveEachRank(Hook):
 """
 
 
+@pytest.mark.photographs
 @pytest.mark.slow
 def test_both_ranks_end_with_the_same_weights_and_buffers(tool, shapes, metric, tmp_path):
     (tmp_path / 'save_each_rank.py').write_text(HOOK)

@@ -99,6 +99,7 @@ def test_what_cannot_be_done_is_said(infer, options, sentence):
     assert sentence in said
 
 
+@pytest.mark.photographs
 @pytest.mark.slow
 def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_path):
     """The JSON's best class is right for 157 of the sample's 250 pictures, as through tools/test.py."""

@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.mark.photographs
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'fewer'),
