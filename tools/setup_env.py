@@ -113,6 +113,12 @@ class Environment:
 
     def install_mmcv(self) -> None:
         """Install mmcv with operators for the torch that is installed: a wheel if there is one, else compiled here."""
+        if not self.ask('-W', 'ignore', '-c', 'import mmengine, cv2')[
+            0
+        ]:  # mmcv imports them, so its operators need them
+            mmengine = self.pinned(self.stack.mmcv.replace('mmcv', 'mmengine'))
+            self.pip('install', '-q', '-c', str(self.constraints), mmengine)
+            self.install_opencv()
         if self.ask('-c', OPERATORS)[0]:
             return say('mmcv is there, and its operators work')
         cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'menet_mm'
@@ -182,6 +188,9 @@ class Environment:
 
     def install_rest(self) -> None:
         self.pip('install', '-q', '-c', str(self.constraints), '-e', f'{ROOT}[{self.stack.extras}]')
+        self.install_opencv()
+
+    def install_opencv(self) -> None:
         # Both builds of OpenCV arrive and overwrite each other, and the plain one needs libGL, which a server lacks.
         self.pip('install', '-q', '--no-deps', '--force-reinstall', self.pinned('opencv-python-headless'))
 

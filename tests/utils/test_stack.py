@@ -76,7 +76,9 @@ def transformers(tmp_path) -> Path:
     """A folder with a stand-in for a transformers that the MM libraries fail on as on the real one."""
     package = tmp_path / 'transformers'
     package.mkdir()
-    (package / '__init__.py').write_text('class Adafactor: ...')  # which mmengine imports and finds
+    # What mmengine and torch 2.1 look for and find.
+    (package / '__init__.py').write_text('from . import configuration_utils\n\nclass Adafactor: ...')
+    (package / 'configuration_utils.py').write_text('class PretrainedConfig: ...')
     for name in ('activations', 'generation', 'modeling_outputs', 'modeling_utils', 'models', 'utils'):
         (package / f'{name}.py').write_text("raise TypeError('NoneType takes no arguments')")
     info = tmp_path / 'transformers-5.3.0.dist-info'
