@@ -65,8 +65,8 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+def add_config_and_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and ``--cfg-options``; hand both to :func:`menet_mm.utils.config.read_config`."""
     from mmengine.config import DictAction
 
     class Options(DictAction):
@@ -78,7 +78,6 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
                 raise InputError(f'--cfg-options takes KEY=VALUE, brackets in pairs, but got {given}') from None
 
     parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -86,6 +85,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override the config, such as train_cfg.max_epochs=1 or key="[a,b]"',
     )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+    add_config_and_options(parser)
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes were started'
     )
