@@ -40,7 +40,7 @@ class Fit:
         shares: by name of a set of pictures, the number of its boxes and the share of them that no anchor finds, before and
             after.
         sizes: (w, h) of the anchors of each map.
-        strides: (x, y) of each map.
+        strides: (x, y) of each map, in pixels.
     """
 
     size: tuple[int, int]
@@ -50,9 +50,10 @@ class Fit:
 
     def to_config(self) -> str:
         """The lines for a config."""
+        strides = [x if x == y else (x, y) for x, y in self.strides]
         levels = [f'                {level},' for level in self.sizes]
         lines = ['model = dict(', '    bbox_head=dict(', '        anchor_generator=dict(', '            _delete_=True,']
-        lines += ["            type='YOLOAnchorGenerator',", f'            strides={self.strides},']
+        lines += ["            type='YOLOAnchorGenerator',", f'            strides={strides},']
         lines += ['            base_sizes=[', *levels, '            ],', '        )', '    )', ')']
         return '\n'.join(lines)
 
@@ -64,7 +65,8 @@ def fit_anchors(cfg: Config) -> Fit:
         cfg: a detector's config; data sets and network are built from it.
 
     Returns:
-        As many anchors a cell as the first map has now. A map for whose anchors there are not enough boxes keeps what it has.
+        As many anchors a cell as the first map has now, and strides that spread them over the picture. A map for which there
+        are not enough boxes keeps its anchors.
 
     Raises:
         InputError: if the config is no SSD's, its pictures have several sizes, or there are no boxes.
@@ -86,13 +88,14 @@ def fit_anchors(cfg: Config) -> Fit:
     with torch.no_grad():
         maps = [tuple(level.shape[-2:]) for level in model.extract_feat(torch.zeros(1, 3, *size))]
     before = model.bbox_head.prior_generator
-    sizes = fit_sizes(boxes, before, maps)
-    after = YOLOAnchorGenerator(before.strides, sizes)
+    strides = [(round(size[1] / w), round(size[0] / h)) for h, w in maps]
+    sizes = fit_sizes(boxes, before, maps, strides)
+    after = YOLOAnchorGenerator(strides, sizes)
     shares = {
         name: (len(found), *(share_missed(found, generator, maps) for generator in (before, after)))
         for name, found in {'training': boxes, 'held out': held_out}.items()
     }
-    return Fit(size, shares, sizes, before.strides)
+    return Fit(size, shares, sizes, strides)
 
 
 def as_the_network_sees(dataloader: dict) -> dict:
@@ -128,7 +131,9 @@ def read_boxes(dataloader: dict) -> tuple[Tensor, tuple[int, int]]:
     return found, sizes.pop()
 
 
-def fit_sizes(boxes: Tensor, generator: AnchorGenerator, maps: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+def fit_sizes(
+    boxes: Tensor, generator: AnchorGenerator, maps: list[tuple[int, int]], strides: list[tuple[int, int]]
+) -> list[list[tuple[int, int]]]:
     """Choose the (w, h) of the anchors of each map, as many a cell as the first map has.
 
     A box belongs to the coarsest map on which an anchor of its own size finds it wherever it lies, or to the finest map.
@@ -137,17 +142,19 @@ def fit_sizes(boxes: Tensor, generator: AnchorGenerator, maps: list[tuple[int, i
     count = generator.num_base_priors[0]
     shapes = boxes[:, 2:] - boxes[:, :2]
     home = torch.zeros(len(shapes), dtype=torch.long)
-    for level, stride in enumerate(generator.strides):
+    for level, stride in enumerate(strides):
         # At worst, box and anchor are half a stride apart in x and in y.
         common = (1 - torch.tensor(stride) / 2 / shapes).clamp(min=0).prod(1)
         home[common / (2 - common) >= REACH] = level
     found = torch.zeros(len(shapes), dtype=torch.bool)
     sizes = []
     for level in reversed(range(len(maps))):
-        own, place = shapes[home == level], (generator.strides[level], maps[level])
+        own, place = shapes[home == level], (strides[level], maps[level])
         if len(own) < ENOUGH * count:
-            kept = generator.base_anchors[level]
-            chosen = (kept[:, 2:] - kept[:, :2])[torch.arange(count) % len(kept)]
+            kept = generator.base_anchors[level][torch.arange(count) % generator.num_base_priors[level]]
+            # Another input size than the anchors were made for gives other strides.
+            scale = torch.tensor(strides[level]) / torch.tensor(generator.strides[level])
+            chosen = (kept[:, 2:] - kept[:, :2]) * scale
         else:
             candidates = cluster(own, 5 * count)
             chosen = candidates[choose(overlaps_on_map(boxes, candidates, *place), found, count)]

@@ -25,7 +25,7 @@ def test_anchors_take_the_shapes_of_the_boxes():
     """Long boxes, of which anchors with ratios of 2 find none."""
     boxes = boxes_of((150, 30), (40, 200))
     before = SSDAnchorGenerator(**GENERATOR)
-    sizes = fit_sizes(boxes, before, MAPS)
+    sizes = fit_sizes(boxes, before, MAPS, before.strides)
     assert [len(level) for level in sizes] == [4, 4]
     after = YOLOAnchorGenerator([16, 32], sizes)
     assert share_missed(boxes, before, MAPS) > 0.9
@@ -37,9 +37,15 @@ def test_anchors_take_the_shapes_of_the_boxes():
 
 def test_a_map_with_few_boxes_keeps_its_anchors():
     before = SSDAnchorGenerator(**GENERATOR)
-    small, large = fit_sizes(boxes_of((24, 24)), before, MAPS)
+    small, large = fit_sizes(boxes_of((24, 24)), before, MAPS, before.strides)
     assert all(15 < side < 40 for shape in small for side in shape)
     assert sorted(large) == sorted([(100, 100), (126, 126), (141, 71), (71, 141)])
+
+
+def test_kept_anchors_grow_with_the_input():
+    before = SSDAnchorGenerator(**GENERATOR)
+    _, large = fit_sizes(boxes_of((24, 24)), before, MAPS, [(32, 32), (64, 64)])
+    assert (200, 200) in large
 
 
 def test_boxes_are_missed_that_overlap_no_anchor_by_half():
