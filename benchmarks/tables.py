@@ -44,7 +44,8 @@ def to_markdown(path: Path, conditions: Sequence[str] = ()) -> str:
         rows = rows[rows[column].astype(str).isin(values.split(','))]
     if rows.empty:
         raise InputError(f'{path.name} has no row with {" and ".join(conditions) or "a measurement"}')
-    lines = _pipelines(rows) if 'pipeline' in rows else _networks(rows)
+    form = _pipelines if 'pipeline' in rows else _operators if 'operators' in rows else _networks
+    lines = form(rows)
     return '\n'.join([*lines, '', _stamp(all_rows)])
 
 
@@ -72,6 +73,15 @@ def _pipelines(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def _operators(rows: pd.DataFrame) -> list[str]:
+    table = rows.pivot_table('operators', 'part', ['head', 'batch'], sort=False)
+    names = [f'{head}, batch {batch}' for head, batch in table]
+    lines = [f'| operators | {" | ".join(names)} |', '|---' * (len(names) + 1) + '|']
+    return lines + [
+        f'| {part} | {" | ".join(f"{count:,.0f}" for count in counts)} |' for part, *counts in table.itertuples()
+    ]
+
+
 def _networks(rows: pd.DataFrame) -> list[str]:
     lines = ['| network | of | runtime | form | ms (quartiles) | ratio |', '|---|---|---|---|---|---|']
     for row in rows.itertuples():
@@ -91,7 +101,7 @@ def _stamp(rows: pd.DataFrame) -> str:
     machine = (
         f'{first.cpu} with {first.vectors}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}.'
     )
-    if 'pipeline' in rows:
+    if 'pipeline' in rows or 'operators' in rows:
         return machine
     whole = 'skip' in rows and any(rows['skip'])
     reference = 'the whole form' if whole else f'{first.network} of {first.source}, {first.runtime}, {first.form}'

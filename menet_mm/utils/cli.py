@@ -54,8 +54,8 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+def add_config_and_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and ``--cfg-options``; hand both to :func:`menet_mm.utils.config.read_config`."""
     from mmengine.config import DictAction
 
     class Options(DictAction):
@@ -67,9 +67,14 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
                 raise InputError(f'--cfg-options takes KEY=VALUE, brackets in pairs, but got {given}') from None
 
     parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     text = 'override the config, such as train_cfg.max_epochs=1 or key="[a,b]"'
     parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help=text)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that OpenMMLab's train and test scripts have in common."""
+    add_config_and_options(parser)
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; work_dirs/<config name> by default')
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     parser.add_argument('--launcher', choices=launchers, default='none', help='how processes were started')
     # torchrun sets the environment variable; older launchers pass the argument.

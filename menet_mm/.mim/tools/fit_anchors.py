@@ -1,0 +1,1 @@
+../../../tools/fit_anchors.py
