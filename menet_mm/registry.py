@@ -13,6 +13,7 @@ from mmengine.registry import Registry
 _child = partial(Registry, scope='menet_mm')
 
 MODELS = _child('model', parent=root.MODELS, locations=['menet_mm.models', 'menet_mm.deploy.exported'])
+LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
 # They are mmdet's, made faster; classification works without it.

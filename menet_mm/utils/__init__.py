@@ -12,12 +12,12 @@ def register_all_modules(init_default_scope: bool = False) -> None:
     """
     from mmengine.registry import init_default_scope as set_default_scope
 
-    from menet_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+    from menet_mm.registry import HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
     for library in ('mmdet', 'mmpretrain'):
         if find_spec(library):
             import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    for ours in (HOOKS, MODELS, PARAM_SCHEDULERS):
+    for ours in (HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS):
         ours.import_from_location()
     if find_spec('mmdet'):  # without it there are no transforms
         TRANSFORMS.import_from_location()

@@ -1,7 +1,17 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -27,3 +37,173 @@ def calls() -> Callable[..., Counter]:
         return mode.names
 
     return call
+
+
+DETECTOR = """
+_base_ = {base!r}
+# As small as SSD can be: maps of 5, 3, 2 and 1 cells a side.
+size = (80, 80)
+train_pipeline = [dict(step, scale=size) if step.type == 'Resize' else step for step in _base_.train_pipeline]
+test_pipeline = [dict(step, scale=size) if step.type == 'Resize' else step for step in _base_.test_pipeline]
+arch = dict(channels=(24, 48, 96), stem_channels=12, side_channels=4, groups=3, depths=(1, 1, 1))
+model = dict(
+    backbone=dict(_delete_=True, type='menet_mm.MENet', arch=arch, out_indices=(1, 2)),
+    neck=dict(in_channels=(48, 96), out_channels=(48, 96, 32, 32), level_strides=(2, 2), level_paddings=(1, 1)),
+    bbox_head=dict(
+        in_channels=(48, 96, 32, 32),
+        anchor_generator=dict(
+            _delete_=True,
+            type='SSDAnchorGenerator',
+            scale_major=False,
+            strides=[16, 27, 40, 80], ratios=[[2]] * 4, min_sizes=[16, 30, 50, 60], max_sizes=[30, 50, 60, 80]
+        ),
+    ),
+)
+data = dict(data_root={data!r})
+train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline, **data))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=4, val_interval=2)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = 5
+default_hooks = dict(logger=dict(interval=1))
+randomness = dict(seed=3)
+{more}
+"""
+
+CLASSIFIER = """
+_base_ = {base!r}
+arch = dict(channels=(24, 48, 96), stem_channels=12, side_channels=4, groups=3, depths=(1, 1, 1))
+model = dict(
+    backbone=dict(_delete_=True, type='menet_mm.MENet', arch=arch),
+    head=dict(in_channels=96, num_classes=2, topk=(1,)),
+)
+data_preprocessor = dict(num_classes=2)
+data = dict(data_root={data!r})
+train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dataset=data)
+val_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dataset=data)
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=4, val_interval=2)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = 5
+default_hooks = dict(logger=dict(interval=1))
+randomness = dict(seed=3)
+{more}
+"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='session')
+def small_detector(shapes: Path) -> Callable[[Path, str], Path]:
+    """Write the config of a detector that trains four epochs of four iterations in two seconds, with more lines."""
+
+    def write(path: Path, more: str = '') -> Path:
+        base = str(ROOT / 'configs/ssd_menet228_shapes.py')
+        path.write_text(DETECTOR.format(base=base, data=f'{shapes}/', more=more))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def small_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str], Path]:
+    """The same of a classifier."""
+    data = tmp_path_factory.mktemp('two_classes')
+    rng = np.random.default_rng(0)
+    for split, number in (('train', 6), ('val', 3)):
+        for label in 'xy':
+            (data / split / label).mkdir(parents=True)
+            for i in range(number):
+                Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(data / split / label / f'{i}.png')
+
+    def write(path: Path, more: str = '') -> Path:
+        base = str(ROOT / 'configs/menet108_tiny100.py')
+        path.write_text(CLASSIFIER.format(base=base, data=str(data), more=more))
+        return path
+
+    return write
+
+
+class Commands:
+    """Commands of tools/, each in a process of its own that has the libraries already."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'}
+        self.server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name('fork_server.py')],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=folder,
+        )
+        self.folder, self.number = folder, 0
+        while self.server.stdout.readline() != 'ready\n':
+            assert self.server.poll() is None
+
+    def ask(self, what: object) -> int:
+        self.server.stdin.write(json.dumps(what) + '\n')
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, *words: object, **env: object) -> tuple[int, Path]:
+        """Start a command; returns its process id, and the file of what it says."""
+        self.number += 1
+        said = self.folder / f'said_{self.number}.txt'
+        env = {key: str(value) for key, value in env.items()}
+        return self.ask([list(map(str, words)), env, str(said)]), said
+
+    def __call__(self, *words: object, status: int = 0, **env: object) -> str:
+        """Run a command to its end, which must have that status; returns what it says."""
+        pid, said = self.start(*words, **env)
+        assert self.ask(pid) == status, said.read_text()
+        return said.read_text()
+
+    def stop(self, started: tuple[int, Path], number: int = signal.SIGKILL, when: str | float = 0) -> tuple[int, str]:
+        """Send a signal after so many seconds, or when a text is said; returns status and what was said."""
+        pid, said = started
+        deadline = time.monotonic() + (60 if isinstance(when, str) else when)
+        while time.monotonic() < deadline and not (
+            isinstance(when, str) and said.exists() and when in said.read_text()
+        ):
+            time.sleep(0.01)
+        os.kill(pid, number)
+        return self.ask(pid), said.read_text()
+
+
+@pytest.fixture(scope='session')
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(tmp_path_factory.mktemp('commands'))
+    yield commands
+    commands.server.stdin.close()
+    commands.server.wait(60)
+
+
+@pytest.fixture(scope='session')
+def state() -> Callable[[Path], dict]:
+    """Load what a training computes with from one of its checkpoints: weights, averaged ones, optimizer, schedules."""
+
+    def load(path: Path) -> dict[str, object]:
+        content = torch.load(path, weights_only=False)  # our own: it holds a log, too
+        return {key: content[key] for key in content if key not in ('meta', 'message_hub')}
+
+    return load
+
+
+@pytest.fixture(scope='session')
+def differences() -> Callable[[object, object], list[str]]:
+    """Names of the values in which two nested dicts and lists are not the same bit for bit."""
+
+    def compare(one: object, two: object, name: str = '') -> list[str]:
+        if isinstance(one, torch.Tensor):
+            return [] if torch.equal(one, two) else [name]
+        if isinstance(one, dict) and one.keys() == two.keys():
+            return [found for key in one for found in compare(one[key], two[key], f'{name}.{key}')]
+        if isinstance(one, list | tuple) and len(one) == len(two):
+            pairs = enumerate(zip(one, two, strict=True))
+            return [found for index, pair in pairs for found in compare(*pair, f'{name}.{index}')]
+        return [] if one == two else [name]
+
+    return compare
