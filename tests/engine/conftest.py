@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -155,22 +156,35 @@ class Commands:
         env = {key: str(value) for key, value in env.items()}
         return self.ask([list(map(str, words)), env, str(said)]), said
 
+    def start_ranks(self, *words: object) -> list[tuple[int, Path]]:
+        """Start two processes of one run."""
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        env = dict(WORLD_SIZE=2, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        return [self.start(*words, '--launcher', 'pytorch', RANK=r, LOCAL_RANK=r, **env) for r in (0, 1)]
+
     def __call__(self, *words: object, status: int = 0, **env: object) -> str:
         """Run a command to its end, which must have that status; returns what it says."""
         pid, said = self.start(*words, **env)
         assert self.ask(pid) == status, said.read_text()
         return said.read_text()
 
-    def stop(self, started: tuple[int, Path], number: int = signal.SIGKILL, when: str | float = 0) -> tuple[int, str]:
-        """Send a signal after so many seconds, or when a text is said; returns status and what was said."""
-        pid, said = started
-        deadline = time.monotonic() + (60 if isinstance(when, str) else when)
-        while time.monotonic() < deadline and not (
-            isinstance(when, str) and said.exists() and when in said.read_text()
-        ):
+    def until(self, started: tuple[int, Path], text: str, seconds: float = 120) -> None:
+        """Wait until a command says a text."""
+        deadline = time.monotonic() + seconds
+        while not (started[1].exists() and text in started[1].read_text()):
+            assert time.monotonic() < deadline, started[1].read_text()
+            assert not self.ended(started[0]), started[1].read_text()
             time.sleep(0.01)
-        os.kill(pid, number)
-        return self.ask(pid), said.read_text()
+
+    def ended(self, pid: int) -> bool:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
+
+    def stop(self, started: tuple[int, Path], number: int = signal.SIGKILL) -> tuple[int, str]:
+        """Send a signal, and wait for the end; returns status and what was said."""
+        os.kill(started[0], number)
+        return self.ask(started[0]), started[1].read_text()
 
 
 @pytest.fixture(scope='session')
