@@ -18,11 +18,11 @@ REPLACED = (None, 'CheckpointHook', 'DistSamplerSeedHook', 'EpochBasedTrainLoop'
 
 
 def add_essentials(cfg: Config) -> None:
-    """Add our hooks and our training loop to a config, unless it has others in their place."""
+    """Add our hooks and our training loop to a config, unless it has others, or None, in their place."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     for name, kind in HOOKS.items():
-        hook = hooks.get(name) or ConfigDict()
-        if hook.get('type') in REPLACED:
+        hook = hooks.get(name, ConfigDict(interval=1) if name == 'checkpoint' else ConfigDict())
+        if hook is not None and hook.get('type') in REPLACED:
             hooks[name] = ConfigDict(hook, type=f'menet_mm.{kind}')
     loop = cfg.get('train_cfg')
     if loop and loop.get('type') in REPLACED and loop.get('by_epoch', True):
