@@ -10,96 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
-from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, METRICS, MODELS
-from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 from menet_mm import InputError
 from menet_mm.checkpoints.series import list_checkpoints, newest_readable
-from menet_mm.engine.essentials import add_essentials
-
-
-@MODELS.register_module(force=True)
-class ThousandWeights(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1000))
-
-    def forward(self, inputs, mode='loss'):
-        return dict(loss=(self.weight * inputs.sum()).mean()) if mode == 'loss' else [dict()]
-
-
-@DATASETS.register_module(force=True)
-class FourNumbers(Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return dict(inputs=torch.rand(2) + index)
-
-
-@METRICS.register_module(force=True)
-class Rising(BaseMetric):
-    """Each validation is better than the one before, or the values that are given come one by one."""
-
-    values = None
-
-    def process(self, data_batch, data_samples):
-        self.results.append(1)
-
-    def compute_metrics(self, results):
-        Rising.count += 1
-        return dict(acc=Rising.values[Rising.count - 1] if Rising.values else Rising.count)
-
-
-@pytest.fixture(autouse=True)
-def no_validations():
-    Rising.count, Rising.values = 0, None
-
-
-@pytest.fixture
-def train(tmp_path, request):
-    """Train the smallest model as a config of somebody else would, with our hooks; returns the runner."""
-
-    def run(work_dir='work', epochs=3, **more):
-        loader = dict(
-            dataset=dict(type='FourNumbers'),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-            batch_size=2,
-            num_workers=0,
-        )
-        cfg = Config(
-            dict(
-                model=dict(type='ThousandWeights'),
-                val_evaluator=dict(type='Rising'),
-                work_dir=str(tmp_path / work_dir),
-                train_dataloader=loader,
-                val_dataloader=loader,
-                train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
-                val_cfg=dict(),
-                optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
-                param_scheduler=dict(type='CosineAnnealingLR', eta_min=0.001, by_epoch=True),
-                default_hooks=dict(
-                    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='acc')
-                ),
-                randomness=dict(seed=1),
-                default_scope='mmengine',
-                log_level='ERROR',
-                experiment_name=f'{request.node.name}_{work_dir}_{os.urandom(4).hex()}'.replace('/', '_'),
-            )
-        )
-        cfg.merge_from_dict(more)
-        cfg.default_hooks.input_check = dict(type='menet_mm.InputCheckHook')
-        add_essentials(cfg)
-        runner = Runner.from_cfg(cfg)
-        runner.train()
-        return runner
-
-    return run
 
 
 def names(folder):
@@ -114,8 +27,7 @@ def test_the_last_ones_the_best_one_and_a_name_that_can_be_moved(train, tmp_path
 
 
 def test_a_best_one_that_is_not_beaten_stays(train, tmp_path):
-    Rising.values = [1, 3, 2]
-    train()
+    train(results=[1, 3, 2])
     assert names(tmp_path / 'work') == ['best_acc_epoch_2.pth', 'epoch_2.pth', 'epoch_3.pth']
 
 
@@ -135,7 +47,7 @@ def test_the_training_goes_on_in_a_copy_and_leaves_the_original_alone(train, tmp
     train()
     shutil.copytree(tmp_path / 'work', tmp_path / 'copy')
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').glob('*.pth')}
-    train('copy', epochs=5, resume=True)
+    train('copy', epochs=5, resume=True, results=[7, 8])
     assert names(tmp_path / 'copy') == ['best_acc_epoch_5.pth', 'epoch_4.pth', 'epoch_5.pth']
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'work').glob('*.pth')} == before
 

@@ -43,8 +43,9 @@ class CheckpointHook(_CheckpointHook):
         if not self.local:
             return
         if is_main_process():
-            for partial in Path(self.out_dir).glob('.*.partial.*.pth'):  # of a training that was killed
-                partial.unlink(missing_ok=True)
+            for name in ('*.pth', 'last_checkpoint'):
+                for partial in Path(self.out_dir).glob(f'.*.partial.{name}'):  # of a training that was killed
+                    partial.unlink(missing_ok=True)
         # A folder that was moved or copied: the best ones are those in it.
         self._set_best({key: self._join(Path(path).name) for key, path in self._best().items()})
 
