@@ -235,9 +235,11 @@ def differences() -> Callable[[object, object], list[str]]:
 
 @MODELS.register_module(force=True)
 class ThousandWeights(BaseModel):
-    def __init__(self):
+    def __init__(self, mask=False):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1000))
+        if mask:
+            self.register_buffer('mask', torch.full((2,), -float('inf')))
 
     def forward(self, inputs, mode='loss'):
         return dict(loss=(self.weight * inputs.sum()).mean()) if mode == 'loss' else [dict()]

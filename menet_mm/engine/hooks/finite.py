@@ -7,6 +7,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -40,7 +41,7 @@ class FiniteHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
         logged = runner.message_hub.log_scalars
-        losses = {key: logged[f'train/{key}'].current() for key in outputs or () if f'train/{key}' in logged}
+        losses = {key: float(logged[f'train/{key}'].current()) for key in outputs or () if f'train/{key}' in logged}
         if math.isfinite(losses.get('loss', 0)):
             return
         iteration, rates = runner.iter + 1, [group['lr'] for group in runner.optim_wrapper.param_groups]
@@ -95,6 +96,8 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist() if value.dtype.kind in 'OUS' else torch.as_tensor(value)
     if hasattr(value, 'tensor'):  # mmdet's boxes
         return _plain(value.tensor)
     return value if isinstance(value, str | int | float | bool | None) else str(value)
