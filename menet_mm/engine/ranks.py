@@ -26,7 +26,7 @@ def main(number: int, command: list[str]) -> None:
     """Start ``number`` processes of a Python command; exits with the status of the first that fails."""
     ranks = start(number, command)
     errors: dict[int, list[str]] = {}
-    readers = [Thread(target=_relay, args=(process, errors.setdefault(i, []))) for i, process in enumerate(ranks) if i]
+    readers = [Thread(target=_relay, args=(rank, errors.setdefault(i, []))) for i, rank in enumerate(ranks)]
     for reader in readers:
         reader.start()
     for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
@@ -46,7 +46,7 @@ def main(number: int, command: list[str]) -> None:
         )
     if status == LOST_CONNECTION:
         print('error: the connection to a process on another machine was lost; see what that one says', file=sys.stderr)
-    for line in errors.get(failed, ()):
+    for line in errors[failed]:
         print(line, file=sys.stderr)
     sys.exit(128 - status if status < 0 else status)
 
@@ -72,7 +72,7 @@ def start(number: int, command: list[str]) -> list[subprocess.Popen]:
             env=dict(env, RANK=str(node * number + i), LOCAL_RANK=str(i)),
             preexec_fn=die_with_parent,
             process_group=0,
-            stderr=subprocess.PIPE if i else None,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for i in range(number)
@@ -110,7 +110,7 @@ def _free_port() -> int:
 
 
 def _relay(process: subprocess.Popen, errors: list[str]) -> None:
-    """Pass on what a process says, but its last sentence: the others often end with the same one."""
+    """Pass on what a process says, but keep the sentence it ends with: all often end with the same one."""
     for line in process.stderr:
         if line.startswith('error: '):
             errors.append(line.rstrip())

@@ -188,6 +188,10 @@ class Commands:
                 return
             time.sleep(0.01)
 
+    def wait(self, started: tuple[int, Path]) -> int:
+        """Wait for the end of a command; returns its status."""
+        return self.ask(started[0])
+
     def ended(self, pid: int) -> bool:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
 
