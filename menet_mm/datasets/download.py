@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tarfile
 from pathlib import Path
 
 from pooch import HTTPDownloader, file_hash
 from requests import RequestException
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from menet_mm.datasets.archives import unpack
 from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path
 
@@ -78,8 +78,7 @@ def download_voc(root: Path, year: str, keep: bool = False) -> None:
         path = root / archive['filename']
         download(archive['url'], path, archive['md5'])
         print(f'unpacking {path} ...')
-        with tarfile.open(path) as tar:
-            tar.extractall(root, filter='data')  # refuses entries that would leave the folder
+        unpack(path, root)
         if not keep:
             path.unlink()
     print(f'{folder} is ready')
