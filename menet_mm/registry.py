@@ -27,6 +27,7 @@ _transforms = ['menet_mm.datasets.transforms'] if find_spec('mmdet') else []  # 
 MODELS = ModelRegistry(
     'model', parent=root.MODELS, scope='menet_mm', locations=['menet_mm.models', 'menet_mm.deploy.exported']
 )
+LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
 TRANSFORMS = _child('transform', parent=root.TRANSFORMS, locations=_transforms)

@@ -16,6 +16,9 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from a checkpoint, or without a path from the latest one in the work dir',
     )
+    parser.add_argument(
+        '--checkpoint-minutes', type=float, metavar='N', help='save within an epoch, too, every N minutes'
+    )
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (GPU)')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
@@ -45,6 +48,8 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.checkpoint_minutes is not None:
+        cfg.merge_from_dict({'default_hooks.within_epoch.minutes': args.checkpoint_minutes})
     use_tensors_only(args.trust_checkpoint)
     if args.resume:
         if args.resume != 'auto':

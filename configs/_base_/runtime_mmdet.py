@@ -1,10 +1,15 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
-# With 'auto' mmengine takes the first of the metric's values, which may be that of a single class.
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best='pascal_voc/mAP'), logger=dict(interval=50))
-custom_hooks = [
-    dict(type='menet_mm.InputCheckHook'),
-    dict(type='menet_mm.CPUTrainingHook'),
-    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW', _scope_='mmdet'),
+# What a training cannot do without is here, since a config of one's own often replaces custom_hooks.
+default_hooks = dict(
+    # With 'auto' mmengine takes the first of the metric's values, which may be that of a single class.
+    checkpoint=dict(type='menet_mm.CheckpointHook', max_keep_ckpts=2, save_best='pascal_voc/mAP'),
+    logger=dict(interval=50),
+    sampler_seed=dict(type='menet_mm.SeedHook'),
+    resume=dict(type='menet_mm.ResumeHook'),
+    within_epoch=dict(type='menet_mm.WithinEpochHook'),
+    finite=dict(type='menet_mm.FiniteHook'),
+    input_check=dict(type='menet_mm.InputCheckHook'),
     # Batch norm statistics differ by rank otherwise; does nothing in a single process.
-    dict(type='SyncBuffersHook'),
-]
+    sync_buffers=dict(type='SyncBuffersHook'),
+)
+custom_hooks = [dict(type='menet_mm.CPUTrainingHook')]

@@ -1,13 +1,13 @@
 """Downloads: weights, and PASCAL VOC from its official place."""
 
 import sys
-import tarfile
 from pathlib import Path
 
 from pooch import HTTPDownloader, file_hash
 from requests import RequestException
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from menet_mm.datasets.archives import unpack
 from menet_mm.errors import InputError
 from menet_mm.utils.files import atomic_path
 
@@ -66,8 +66,7 @@ def download_voc(root: Path, year: str, keep: bool = False) -> None:
             continue
         download(archive['url'], path, archive['md5'])
         print(f'unpacking {path} ...')
-        with tarfile.open(path) as tar:
-            tar.extractall(root, filter='data')  # refuses entries that would leave the folder
+        unpack(path, root)
         if not keep:
             path.unlink()
     print(f'{folder} is ready')

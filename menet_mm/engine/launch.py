@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
 from menet_mm.datasets.doctor import check_annotations
+from menet_mm.engine.essentials import add_essentials
 from menet_mm.errors import InputError
 
 #: By the type of a metric that reports several values: the one that decides which checkpoint is best.
@@ -65,6 +66,7 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun."""
     _start_processes(cfg)
     best = _name_best(cfg)
+    add_essentials(cfg)
     runner = Runner.from_cfg(cfg)
     if best:
         runner.logger.info(best)

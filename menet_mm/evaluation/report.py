@@ -39,7 +39,7 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
-    print(f'checkpoint:       {checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
+    print(f'checkpoint:       {work_dir / checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
     print(f'loss, mAP curves: {out / "curves.png"}')
     print(f'drawn detections: {out / "detections.png"} (best pictures first, then the worst; ground truth on the left)')

@@ -11,11 +11,17 @@ def register_all_modules(init_default_scope: bool = False) -> None:
     """
     from mmengine.registry import init_default_scope as set_default_scope
 
-    from menet_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+    from menet_mm.registry import HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
     for library in filter(find_spec, ('mmdet', 'mmpretrain')):
         import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    ours = [HOOKS, MODELS, PARAM_SCHEDULERS, *([TRANSFORMS] if find_spec('mmdet') else [])]  # the last are mmdet's
+    ours = [
+        HOOKS,
+        LOOPS,
+        MODELS,
+        PARAM_SCHEDULERS,
+        *([TRANSFORMS] if find_spec('mmdet') else []),
+    ]  # the last are mmdet's
     for registry in ours:
         registry.import_from_location()
     MODELS.get('SSDHead')  # it is imported when it is asked for

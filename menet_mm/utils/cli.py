@@ -22,6 +22,9 @@ USELESS = 'faster_coco_eval is not installed|Warning: The (bbox|polygon) is out 
 USELESS += "Failed to add <class 'mmengine.visualization|'pin_memory' argument is set as true but no accelerator"
 TRUST = 'load checkpoints that hold more than tensors and plain values, which can run code: only from people you trust'
 
+#: Status of a process that ends because another one did.
+LOST_CONNECTION = 75
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a mistake in the input ends it with one sentence and status 1, without a traceback."""
@@ -45,8 +48,21 @@ def run(main: Callable[[], None]) -> None:
         if not (found := re.search(r'failed to load image: (\S+)', str(error))):
             raise
         sys.exit(f'error: image {found[1]} cannot be read; replace it or take its id out of the list')
+    except RuntimeError as error:
+        _explain(error)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _explain(error: RuntimeError) -> None:
+    """Exit with a sentence if it is one of torch's that say nothing of a bug."""
+    if 'gloo' in str(error) or type(error).__name__ in ('DistBackendError', 'DistNetworkError', 'DistStoreError'):
+        if 'MENET_MM_RANKS' in os.environ:
+            sys.exit(LOST_CONNECTION)  # what started the processes says which one failed
+        sys.exit('error: the connection to another process of this run was lost; see what that one says')
+    if 'PytorchStreamWriter' in str(error) or 'file write failed' in str(error):
+        sys.exit('error: a file cannot be written (No space left on device?): make room, or give another path')
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:

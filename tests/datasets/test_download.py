@@ -12,6 +12,7 @@ import pytest
 
 from menet_mm import InputError
 from menet_mm.datasets import download as module
+from menet_mm.datasets.archives import unpack
 from menet_mm.datasets.download import ARCHIVES, download, download_voc
 from menet_mm.datasets.shapes import make_shapes
 
@@ -149,11 +150,14 @@ def test_what_is_unpacked_already_is_not_fetched(tmp_path, monkeypatch, capsys):
     assert fetched == [archives[1]['filename'], archives[1]['filename'], archives[0]['filename']]
 
 
-def serve_archive(tmp_path: Path, monkeypatch, name: str) -> Path:
-    """Let the archives of VOC 2012 be one with a file of that name; returns the folder to unpack in."""
+def serve_archive(tmp_path: Path, monkeypatch, name: str, kind: bytes = tarfile.REGTYPE) -> Path:
+    """Let the archives of VOC 2012 be one with an entry of that name; returns the folder to unpack in."""
     with tarfile.open(tmp_path / 'voc.tar', 'w') as tar:
+        first = tarfile.TarInfo('VOCdevkit/first')
+        tar.addfile(first, io.BytesIO())
         info = tarfile.TarInfo(name)
-        info.size = 1
+        info.type, info.linkname = kind, '/etc/passwd' if kind == tarfile.SYMTYPE else 'VOCdevkit/first'
+        info.size = int(kind == tarfile.REGTYPE)
         tar.addfile(info, io.BytesIO(b'x'))
     archive = dict(ARCHIVES['2012'][0], md5=hashlib.md5((tmp_path / 'voc.tar').read_bytes()).hexdigest())
     monkeypatch.setattr(module, 'ARCHIVES', {'2012': [archive]})
@@ -170,11 +174,33 @@ def test_archives_are_unpacked_and_kept_if_asked(tmp_path, monkeypatch, keep):
     assert (root / 'VOCtrainval_11-May-2012.tar').is_file() == keep
 
 
-def test_archives_cannot_leave_the_folder(tmp_path, monkeypatch):
-    root = serve_archive(tmp_path, monkeypatch, '../evil.txt')
-    with pytest.raises(tarfile.OutsideDestinationError):
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('../evil.txt', tarfile.REGTYPE),
+        ('VOCdevkit/../../evil.txt', tarfile.REGTYPE),
+        ('{folder}/evil.txt', tarfile.REGTYPE),
+        ('evil.txt', tarfile.SYMTYPE),
+        ('evil.txt', tarfile.LNKTYPE),
+        ('evil.txt', tarfile.CHRTYPE),
+        ('evil.txt', tarfile.FIFOTYPE),
+    ],
+)
+def test_archives_hold_files_of_the_folder_alone(tmp_path, monkeypatch, name, kind):
+    """Ours alone, without Python's filter."""
+    root = serve_archive(tmp_path, monkeypatch, name.format(folder=tmp_path), kind)
+    monkeypatch.setattr(tarfile, 'data_filter', lambda member, path: member)
+    with pytest.raises(InputError, match='is a link, a device or outside of') as refused:
         download_voc(root, '2012')
-    assert not (tmp_path / 'evil.txt').exists()
+    assert '\n' not in str(refused.value)
+    assert not list(tmp_path.rglob('evil.txt'))
+    assert not list(root.rglob('first'))
+
+
+def test_a_damaged_archive_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / 'x.tar').write_bytes(b'no archive')
+    with pytest.raises(InputError, match='x.tar cannot be unpacked'):
+        unpack(tmp_path / 'x.tar', tmp_path)
 
 
 def test_official_archives_are_known():

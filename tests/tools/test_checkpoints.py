@@ -112,13 +112,14 @@ def test_python_text_in_a_checkpoint_to_resume_does_not_run(tool, shapes, tmp_pa
     state = MODELS.build(Config.fromfile(config).model).state_dict()
     created = tmp_path / 'created'
     meta = dict(epoch=1, iter=3, config=f"open({str(created)!r}, 'w')")
-    torch.save(dict(state_dict=state, meta=meta, message_hub={}), tmp_path / 'x.pth')
+    rest = dict(message_hub={}, optimizer={}, param_schedulers=[])
+    torch.save(dict(state_dict=state, meta=meta, **rest), tmp_path / 'x.pth')
     options = [f'{split}_dataloader.dataset.data_root={shapes}' for split in ('train', 'val', 'test')]
     options += ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=1']
     work_dir = ('--work-dir', tmp_path / 'work', '--no-validate')
     trusted = ('--trust-checkpoint',)
     resume = ('train.py', config, '--resume', tmp_path / 'x.pth', *work_dir)
-    tool(*resume, '--cfg-options', *options, ok=False)  # the optimizer's state is missing
+    tool(*resume, '--cfg-options', *options, ok=False)  # the rest is empty
     assert not created.exists()
     tool(*resume, *trusted, '--cfg-options', *options, ok=False)
     assert created.exists()  # so it was a real threat

@@ -1,5 +1,5 @@
 # For one GPU: mmdet's 2x schedule with its learning rate scaled to a batch of 8.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=4)
+train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=24, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

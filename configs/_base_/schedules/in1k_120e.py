@@ -1,5 +1,5 @@
 # The authors' recipe for ILSVRC 2012: steps after 30, 60 and 90 of 120 epochs.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=120, val_interval=1)
+train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=120, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(

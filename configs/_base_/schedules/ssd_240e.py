@@ -1,6 +1,6 @@
 # For one GPU. SGD: on the quickstart's data, from the authors' initialization, Adam did not leave the loss of a constant
 # predictor in the 200 to 400 iterations that were tried at 3e-4 to 3e-3, and SGD did.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=240, val_interval=10)
+train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=240, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

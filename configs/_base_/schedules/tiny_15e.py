@@ -1,5 +1,5 @@
 # The optimizer of the authors' ILSVRC recipe on a short cosine schedule.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=15, val_interval=5)
+train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=15, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(

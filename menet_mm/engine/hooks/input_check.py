@@ -12,6 +12,7 @@ from torch import nn
 
 from menet_mm.checkpoints import check_fit, compare
 from menet_mm.datasets.doctor import check_images
+from menet_mm.datasets.repeats import check_repeats
 from menet_mm.errors import InputError
 from menet_mm.registry import HOOKS
 
@@ -31,6 +32,9 @@ class InputCheckHook(Hook):
         if runner._train_loop in built:
             _check_pretrained(runner.model)
             _check_schedule(runner)
+        if is_main_process():
+            splits = zip(('train', 'val', 'test'), loops, strict=True)
+            check_repeats({split: loop.dataloader.dataset for split, loop in splits if loop in built})
         for loop in built:
             dataset = loop.dataloader.dataset
             _check_classes(runner.model, dataset)

@@ -1,0 +1,58 @@
+"""Starts commands of tools/ in forked processes, so that the libraries are imported once for many short trainings.
+
+A line of JSON starts one: the words of the command, variables of the environment, the file for what it says; the answer
+is its process id. A line with such an id waits for the process; the answer is its status.
+"""
+
+import json
+import os
+import runpy
+import signal
+import sys
+import traceback
+from multiprocessing.util import _exit_function
+from pathlib import Path
+
+import mmdet.apis  # noqa: F401
+import mmpretrain.apis  # noqa: F401
+
+import menet_mm.engine.launch  # noqa: F401
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def run(words: list[str], env: dict[str, str], said: str) -> None:
+    os.setsid()
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(env)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    sys.argv = words
+    status = 1
+    try:
+        runpy.run_path(str(TOOLS / words[0]), run_name='__main__')
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _exit_function()  # as at the end of an interpreter: ends the data loader's workers
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+print('ready', flush=True)
+for line in sys.stdin:
+    given = json.loads(line)
+    if isinstance(given, int):
+        answer = os.waitstatus_to_exitcode(os.waitpid(given, 0)[1])
+    elif not (answer := os.fork()):
+        run(*given)
+    print(answer, flush=True)
