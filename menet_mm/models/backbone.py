@@ -76,8 +76,16 @@ class StagedBackbone(BaseModule):
             return cls.ARCHS[arch]
         if set(arch) != set(keys):
             raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
-        if not arch['depths'] or len(arch['channels']) != len(arch['depths']) or min(arch['depths']) < 1:
-            raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
+        lists = [arch['channels'], arch['depths']]
+        fits = all(isinstance(part, list | tuple) and part for part in lists) and len(lists[0]) == len(lists[1])
+        numbers = [
+            number for value in arch.values() for number in (value if isinstance(value, list | tuple) else [value])
+        ]
+        if not fits or not all(type(number) is int and number > 0 for number in numbers):
+            raise InputError(
+                'an arch dict needs one width and one positive depth for each stage, and whole numbers above 0 '
+                f'otherwise, but got {arch}'
+            )
         return arch
 
     def _make_stages(self, width: int, unit: Callable[..., nn.Module]) -> None:

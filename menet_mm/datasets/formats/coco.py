@@ -22,6 +22,6 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
         raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
     if missing := [name for name in class_names(dataset) if name not in names]:
         raise InputError(
-            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(names))}: '
+            f'{path} has no category {", ".join(missing)}; it has {", ".join(sorted(map(str, names)))}: '
             'set metainfo.classes to names that occur in the data'
         )
