@@ -55,9 +55,13 @@ class StagedBackbone(ConfiguredModule):
         keys = next(iter(self.ARCHS.values())).keys()
         if arch.keys() != keys:
             raise InputError(f'an arch dict must have exactly the keys {", ".join(keys)}, but got {", ".join(arch)}')
-        stages = len(arch['depths'])
-        if stages == 0 or len(arch['channels']) != stages or min(arch['depths']) < 1:
-            raise InputError(f'an arch dict needs one width and one positive depth for each stage, but got {arch}')
+        widths, depths = arch['channels'], arch['depths']
+        numbers = [n for value in arch.values() for n in (value if isinstance(value, list | tuple) else [value])]
+        fits = all(isinstance(part, list | tuple) and part for part in (widths, depths)) and len(widths) == len(depths)
+        if not fits or not all(type(number) is int and number > 0 for number in numbers):
+            sentence = 'an arch dict needs one width and one positive depth for each stage, and whole numbers above 0'
+            raise InputError(f'{sentence}, but got {arch}')
+        stages = len(depths)
         if not out_indices or any(i not in range(stages) for i in out_indices):
             raise InputError(f'out_indices must name stages in 0..{stages - 1}, but got {tuple(out_indices)}')
         if frozen_stages not in range(-1, stages + 1):

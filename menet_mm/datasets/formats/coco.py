@@ -20,5 +20,5 @@ def check(dataset: dict, data_hint: str | None = None) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f'{path} is not valid COCO JSON ({type(error).__name__}: {error}); export it again') from None
     if missing := [name for name in class_names(dataset) if name not in names]:
-        known, advice = ', '.join(sorted(names)), 'set metainfo.classes to names that occur in the data'
+        known, advice = ', '.join(sorted(map(str, names))), 'set metainfo.classes to names that occur in the data'
         raise InputError(f'{path} has no category {", ".join(missing)}; it has {known}: {advice}')
