@@ -44,7 +44,8 @@ def to_markdown(path: Path, conditions: Sequence[str] = ()) -> str:
         rows = rows[rows[column].astype(str).isin(values.split(','))]
     if rows.empty:
         raise InputError(f'{path.name} has no row with {" and ".join(conditions) or "a measurement"}')
-    form = _pipelines if 'pipeline' in rows else _operators if 'operators' in rows else _networks
+    forms = dict(pipeline=_pipelines, operators=_operators, what=_costs)
+    form = next((form for column, form in forms.items() if column in rows), _networks)
     lines = form(rows)
     return '\n'.join([*lines, '', _stamp(all_rows)])
 
@@ -71,6 +72,11 @@ def _pipelines(rows: pd.DataFrame) -> list[str]:
         for row in rows.itertuples()
     ]
     return lines
+
+
+def _costs(rows: pd.DataFrame) -> list[str]:
+    lines = ['| what | plain, ms | ours, ms | ratio |', '|---|---|---|---|']
+    return lines + [f'| {r.what} | {r.plain_ms:.0f} | {r.ours_ms:.0f} | {r.ratio:.3f} |' for r in rows.itertuples()]
 
 
 def _operators(rows: pd.DataFrame) -> list[str]:
@@ -101,7 +107,7 @@ def _stamp(rows: pd.DataFrame) -> str:
     machine = (
         f'{first.cpu} with {first.vectors}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}.'
     )
-    if 'pipeline' in rows or 'operators' in rows:
+    if not {'pipeline', 'operators', 'what'}.isdisjoint(rows):
         return machine
     whole = 'skip' in rows and any(rows['skip'])
     reference = 'the whole form' if whole else f'{first.network} of {first.source}, {first.runtime}, {first.form}'

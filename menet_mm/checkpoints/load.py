@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from menet_mm.errors import InputError
 
+from .finite import find_nonfinite
 from .plain_pickle import ForbiddenContent, load_tensors
 
 #: A zip archive is unpacked up to this size, or to its own.
@@ -180,6 +181,17 @@ def check_fit(model: nn.Module, checkpoint: dict) -> None:
     """Raise InputError, naming the first that differ, unless a checkpoint has exactly a model's tensors; mmengine only warns."""
     if any(difference := compare(model, checkpoint)):
         raise InputError(f'the checkpoint is of another network: {difference}; give the config of its training')
+    check_finite(model, checkpoint)
+
+
+def check_finite(model: nn.Module, checkpoint: dict) -> None:
+    """Raise InputError if a checkpoint has NaN or infinite values where a new model has none, as masks may have."""
+    own = find_nonfinite(getattr(model, 'module', model).state_dict())
+    if found := [name for name in find_nonfinite(get_state(checkpoint)) if name not in own]:
+        raise InputError(
+            f'{len(found)} tensors of the checkpoint are not finite (the first is {found[0]}): its training diverged; '
+            'take an earlier one'
+        )
 
 
 def get_state(checkpoint: dict) -> dict[str, Tensor]:

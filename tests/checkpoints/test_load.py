@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from menet_mm import InputError
-from menet_mm.checkpoints import load, read_checkpoint, tensors_only, use_tensors_only, write_checkpoint
+from menet_mm.checkpoints import check_fit, load, read_checkpoint, tensors_only, use_tensors_only, write_checkpoint
 
 
 class Malicious:
@@ -260,3 +260,12 @@ def test_files_that_are_no_checkpoints(tmp_path):
         read_checkpoint(tmp_path / 'tensor.pth')
     with pytest.raises(InputError, match='no checkpoint .*none.pth: train one, or convert'):
         read_checkpoint(tmp_path / 'none.pth')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_weights_that_are_not_finite_are_refused(value):
+    model = nn.Linear(2, 2)
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    state['bias'][1] = value
+    with pytest.raises(InputError, match='1 tensors of the checkpoint are not finite .*bias.*: its training diverged'):
+        check_fit(model, dict(state_dict=state))

@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from menet_mm.checkpoints import get_state
 from menet_mm.checkpoints.finite import find_nonfinite
+from menet_mm.checkpoints.load import check_finite
 from menet_mm.errors import InputError
 from menet_mm.registry import HOOKS
 from menet_mm.utils.storage import AtomicBackend
@@ -69,12 +69,7 @@ class FiniteHook(Hook):
             )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        own = find_nonfinite(_unwrap(runner.model).state_dict())
-        if found := [name for name in find_nonfinite(get_state(checkpoint)) if name not in own]:
-            raise InputError(
-                f'{len(found)} tensors of the checkpoint are not finite (the first is {found[0]}): its training '
-                'diverged; take an earlier one'
-            )
+        check_finite(runner.model, checkpoint)
 
 
 def _unwrap(model: torch.nn.Module) -> torch.nn.Module:

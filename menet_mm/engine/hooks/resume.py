@@ -135,7 +135,7 @@ def _choose(runner: Runner, folder: Path) -> str | None:
 
 def _settings(runner: Runner) -> dict[str, str]:
     """What the training computes with, by dotted names."""
-    cfg = runner.cfg.to_dict() if hasattr(runner.cfg, 'to_dict') else dict(runner.cfg)
+    cfg = runner.cfg.to_dict()
     found = dict(chain.from_iterable(_flatten(cfg[name], name) for name in SETTINGS if name in cfg))
     found['processes'] = str(get_world_size())
     found['iterations of an epoch'] = str(len(runner.train_loop.dataloader))
@@ -186,12 +186,10 @@ def _reschedule(runner: Runner, checkpoint: dict) -> None:
         warnings.simplefilter('ignore')  # they expect a step of the optimizer between theirs
         for iteration in range(1, done + 1):
             ends = not isinstance(runner.train_loop, IterBasedTrainLoop) and iteration % length == 0
-            for scheduler in schedulers:
-                if not scheduler.by_epoch:
-                    scheduler.step()
-            for scheduler in schedulers if ends else ():
-                if scheduler.by_epoch:
-                    scheduler.step()
+            for by_epoch in (False, True)[: 1 + ends]:
+                for scheduler in schedulers:
+                    if scheduler.by_epoch == by_epoch:
+                        scheduler.step()
     for old, new in zip(checkpoint['optimizer']['param_groups'], runner.optim_wrapper.param_groups, strict=True):
         old.update({key: value for key, value in new.items() if key != 'params'})
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
