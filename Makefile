@@ -10,11 +10,11 @@ SHAPES := work_dirs/ssd_menet228_shapes
 
 .PHONY: quickstart test setup lint
 
-# The main job on generated pictures: data, training, evaluation, pictures.
+# The main job on generated pictures: data, training, evaluation, pictures. Started again, it goes on where it stopped.
 quickstart: setup
 	$(BIN)/python tools/make_shapes.py
-	$(BIN)/python tools/train.py configs/ssd_menet228_shapes.py --work-dir $(SHAPES) --cfg-options randomness.seed=0
-	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $$(cat $(SHAPES)/last_checkpoint) --work-dir $(SHAPES)/test \
+	$(BIN)/python tools/train.py configs/ssd_menet228_shapes.py --resume --work-dir $(SHAPES) --cfg-options randomness.seed=0
+	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $(SHAPES)/$$(cat $(SHAPES)/last_checkpoint) --work-dir $(SHAPES)/test \
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
 

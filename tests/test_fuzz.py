@@ -6,6 +6,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from menet_mm import InputError, MENet
@@ -13,10 +15,6 @@ from menet_mm.checkpoints import check_fit, read_checkpoint
 from menet_mm.datasets.formats import coco, voc
 from menet_mm.deploy.description import Description
 from menet_mm.utils.config import read_config
-
-hypothesis = pytest.importorskip('hypothesis')
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 
 fuzz = settings(
     max_examples=80,
