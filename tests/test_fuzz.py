@@ -4,7 +4,6 @@ import json
 import string
 from xml.sax.saxutils import escape
 
-import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
