@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from pathlib import Path
 
@@ -43,9 +44,10 @@ class CheckpointHook(_CheckpointHook):
         if not self.local:
             return
         if is_main_process():
-            for name in ('*.pth', 'last_checkpoint'):
-                for partial in Path(self.out_dir).glob(f'.*.partial.{name}'):  # of a training that was killed
-                    partial.unlink(missing_ok=True)
+            for folder in Path(self.out_dir).glob('.partial*'):  # of a training that was killed
+                names = [path.name for path in folder.iterdir()]
+                if names and all(name == 'last_checkpoint' or name.endswith('.pth') for name in names):
+                    shutil.rmtree(folder)
         # A folder that was moved or copied: the best ones are those in it.
         self._set_best({key: self._join(Path(path).name) for key, path in self._best().items()})
 
