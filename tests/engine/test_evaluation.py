@@ -6,6 +6,8 @@ import shutil
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 COCO = """
 val_dataloader['dataset'].update(type='CocoDataset', ann_file='annotations/test.json', data_prefix=dict(img='VOC2007/JPEGImages/'))
 val_evaluator = dict(

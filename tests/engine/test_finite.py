@@ -8,6 +8,8 @@ import torch
 from menet_mm import InputError
 from menet_mm.checkpoints.finite import find_nonfinite
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 POISON = """
 def register_poison():
     from mmengine.registry import TRANSFORMS

@@ -11,6 +11,8 @@ import torch
 
 from menet_mm.checkpoints.finite import find_nonfinite
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 #: mmengine hands the scope that it adds to the function itself, which refuses it.
 COLLATE = """
 for loader in (train_dataloader, val_dataloader):

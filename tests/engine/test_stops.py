@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 LONG = "train_cfg['max_epochs'] = 9"
 WORKERS = LONG + '\ntrain_dataloader.update(num_workers=2)\n'
 

@@ -14,6 +14,8 @@ import torch
 from menet_mm import InputError
 from menet_mm.checkpoints.series import list_checkpoints, newest_readable
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix == '.pth')
