@@ -23,10 +23,10 @@ from mmengine.structures import InstanceData
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.build import input_size, load_config
+from benchmarks.machine import describe_machine
 from benchmarks.tables import to_markdown
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import run
-from menet_mm.utils.environment import describe_machine
 from menet_mm.utils.files import atomic_path
 
 HEADS = ('menet_mm.SSDHead', 'mmdet.SSDHead')

@@ -16,11 +16,11 @@ import pandas as pd
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from benchmarks.machine import describe_machine
 from menet_mm.datasets.draws import seed_generators
 from menet_mm.engine.launch import build_runner
 from menet_mm.utils.cli import run
 from menet_mm.utils.config import read_config
-from menet_mm.utils.environment import describe_machine
 
 
 class Stopwatch(Hook):

@@ -56,3 +56,4 @@ for line in sys.stdin:
     elif not (answer := os.fork()):
         run(*given)
     print(answer, flush=True)
+os._exit(0)  # nothing is left to tidy up, and threads of the libraries may not end
