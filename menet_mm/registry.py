@@ -12,22 +12,34 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 
 
-class ModelRegistry(Registry):
-    """Imports the SSD head when it is asked for, since it imports mmdet, which classification does not need."""
+class LateRegistry(Registry):
+    """Imports what needs mmdet when one of its names, the keys of ``late``, is asked for; classification needs none of it."""
+
+    def __init__(self, *args: object, late: dict[str, str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.late = late
 
     def get(self, key: str) -> type | None:
-        if key == 'SSDHead' and find_spec('mmdet'):
-            import_module('menet_mm.models.ssd_head')
+        if key in self.late and find_spec('mmdet'):
+            import_module(self.late[key])
         return super().get(key)
 
 
 _child = partial(Registry, scope='menet_mm')
-_transforms = ['menet_mm.datasets.transforms'] if find_spec('mmdet') else []  # they are mmdet's, made faster
+_late_child = partial(LateRegistry, scope='menet_mm')
 
-MODELS = ModelRegistry(
-    'model', parent=root.MODELS, scope='menet_mm', locations=['menet_mm.models', 'menet_mm.deploy.exported']
+MODELS = _late_child(
+    'model',
+    parent=root.MODELS,
+    locations=['menet_mm.models', 'menet_mm.deploy.exported'],
+    late={'SSDHead': 'menet_mm.models.ssd_head'},
+)
+TRANSFORMS = _late_child(
+    'transform',
+    parent=root.TRANSFORMS,
+    locations=['menet_mm.datasets'],  # an empty module; without any, mmengine would register all modules of ours
+    late={'ExpandCrop': 'menet_mm.datasets.transforms'},
 )
 LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
-TRANSFORMS = _child('transform', parent=root.TRANSFORMS, locations=_transforms)

@@ -40,10 +40,12 @@ def pytest_report_header() -> str | None:
     return f'left out: {", ".join(EXPORT)} and tests marked export, since {WITHOUT_EXPORT}' if WITHOUT_EXPORT else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if WITHOUT_EXPORT and item.get_closest_marker('export'):
-            item.add_marker(pytest.mark.skip(reason=WITHOUT_EXPORT))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not WITHOUT_EXPORT:
+        return
+    left_out = [item for item in items if item.get_closest_marker('export')]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope='session')

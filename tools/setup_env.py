@@ -113,27 +113,27 @@ class Environment:
 
     def install_mmcv(self) -> None:
         """Install mmcv with operators for the torch that is installed: a wheel if there is one, else compiled here."""
-        if not self.ask('-W', 'ignore', '-c', 'import mmengine, cv2')[
-            0
-        ]:  # mmcv imports them, so its operators need them
+        imported, _ = self.ask('-W', 'ignore', '-c', 'import mmengine, cv2')
+        if not imported:  # mmcv imports them
             mmengine = self.pinned(self.stack.mmcv.replace('mmcv', 'mmengine'))
             self.pip('install', '-q', '-c', str(self.constraints), mmengine)
             self.install_opencv()
         if self.ask('-c', OPERATORS)[0]:
-            return say('mmcv is there, and its operators work')
+            say('mmcv is there, and its operators work')
+            return
         cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'menet_mm'
         cache /= f'{PY_TAG}-{self.pinned("torch").replace("==", "-")}'
         sources = {'MENET_MM_WHEELS': os.environ.get('MENET_MM_WHEELS'), 'the cache of earlier set-ups': str(cache)}
         for name, folder in sources.items():
             if folder and self._install_wheel(folder, f'{name} ({folder})'):
-                return None
+                return
         page = self.find_published()
         if page and self._install_wheel(page, f"{self.stack.mmcv}'s own wheels"):
-            return None
+            return
         say('mmcv is compiled, since no wheel fits')
         check_compiler()
         self._build_mmcv(cache)
-        return self.pip('install', '-q', '--no-deps', '--force-reinstall', str(next(cache.glob('*.whl'))))
+        self.pip('install', '-q', '--no-deps', '--force-reinstall', str(next(cache.glob('*.whl'))))
 
     def _install_wheel(self, place: str, name: str) -> bool:
         """Install mmcv from a folder or page of wheels, and try its operators; says what came of it."""
@@ -156,7 +156,8 @@ class Environment:
         with tempfile.TemporaryDirectory() as folder:
             options = ('--no-deps', '--timeout', '5', '--retries', '0', '--target', folder)
             if not self.ask('-m', 'pip', 'install', '-q', *options, self.stack.installer)[0]:
-                return say(f'{self.stack.installer}, which knows where wheels are published, cannot be fetched')
+                say(f'{self.stack.installer}, which knows where wheels are published, cannot be fetched')
+                return None
             code = f'import runpy; print(runpy.run_path({folder!r} + "/mim/utils/default.py")["DEFAULT_MMCV_BASE_URL"])'
             base = os.environ.get('MMCV_BASE_URL') or self.ask('-c', code)[1]
         cuda = self.ask('-c', 'import torch; print(torch.version.cuda or "")')[1].replace('.', '')

@@ -15,15 +15,10 @@ def register_all_modules(init_default_scope: bool = False) -> None:
 
     for library in filter(find_spec, ('mmdet', 'mmpretrain')):
         import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
-    ours = [
-        HOOKS,
-        LOOPS,
-        MODELS,
-        PARAM_SCHEDULERS,
-        *([TRANSFORMS] if find_spec('mmdet') else []),
-    ]  # the last are mmdet's
-    for registry in ours:
+    for registry in (HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS, TRANSFORMS):
         registry.import_from_location()
-    MODELS.get('SSDHead')  # it is imported when it is asked for
+    for registry in (MODELS, TRANSFORMS):
+        for name in registry.late:
+            registry.get(name)
     if init_default_scope:
         set_default_scope('menet_mm')

@@ -52,18 +52,16 @@ def import_library(name: str) -> ModuleType:
         found, reason = _find_versions(), str(error).split('\n')[0]
         library = name.partition('.')[0]
         if getattr(error, 'name', None) == library:
-            raise InputError(f'{library} is not installed, and this config needs it; {_remedy(found)}') from error
-        if '_ext' in reason:
-            raise InputError(
-                f'the operators of mmcv were built for another torch ({reason}); {_remedy(found)}'
-            ) from error
-        if 'torchvision::nms' in reason:
-            raise InputError(f'torchvision was built for another torch ({reason}); {_remedy(found)}') from error
-        if bad := _find_transformers():
-            raise InputError(
-                f'{bad}: run `pip install "transformers<{TRANSFORMERS[bad.split()[0]]}"`, or remove it'
-            ) from error
-        raise
+            known = f'{library} is not installed, and this config needs it; {_remedy(found)}'
+        elif '_ext' in reason:
+            known = f'the operators of mmcv were built for another torch ({reason}); {_remedy(found)}'
+        elif 'torchvision::nms' in reason:
+            known = f'torchvision was built for another torch ({reason}); {_remedy(found)}'
+        elif bad := _find_transformers():
+            known = f'{bad}: run `pip install "transformers<{TRANSFORMERS[bad.split()[0]]}"`, or remove it'
+        else:
+            raise
+        raise InputError(known) from error
 
 
 def hide_transformers() -> None:
@@ -127,7 +125,7 @@ def _find_problem(found: dict[str, str]) -> str | None:
         if len(both := [name for name in names if name in found]) > 1:
             return f'{" and ".join(both)} are both installed and overwrite each other'
     new = {name: _number(text) for name, text in found.items()}
-    if 'mmdet' in new and new.get('mmcv', ()) >= (2, 2):
+    if new.get('mmdet', (9,)) <= (3, 3) and new.get('mmcv', ()) >= (2, 2):
         return f'mmdet {found["mmdet"]} refuses mmcv {found["mmcv"]}'
     if new.get('mmcv', (9,)) < (2, 2) and new.get('numpy', ()) >= (2,):
         return f'mmcv {found["mmcv"]} does not work with numpy {found["numpy"]}'

@@ -48,6 +48,14 @@ def calls() -> Callable[..., Counter]:
     return call
 
 
+SHORT = """
+train_cfg = dict(max_epochs=4, val_interval=2)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].end = 5
+default_hooks = dict(logger=dict(interval=1))
+randomness = dict(seed=3)
+{more}
+"""
 DETECTOR = """
 _base_ = {base!r}
 # As small as SSD can be: maps of 5, 3, 2 and 1 cells a side.
@@ -72,12 +80,6 @@ data = dict(data_root={data!r})
 train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline, **data))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=4, val_interval=2)
-param_scheduler = _base_.param_scheduler
-param_scheduler[0].end = 5
-default_hooks = dict(logger=dict(interval=1))
-randomness = dict(seed=3)
-{more}
 """
 
 CLASSIFIER = """
@@ -94,12 +96,6 @@ val_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False, dat
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=4, val_interval=2)
-param_scheduler = _base_.param_scheduler
-param_scheduler[0].end = 5
-default_hooks = dict(logger=dict(interval=1))
-randomness = dict(seed=3)
-{more}
 """
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,7 +106,7 @@ def small_detector(shapes: Path) -> Callable[[Path, str], Path]:
 
     def write(path: Path, more: str = '') -> Path:
         base = str(ROOT / 'configs/ssd_menet228_shapes.py')
-        path.write_text(DETECTOR.format(base=base, data=f'{shapes}/', more=more))
+        path.write_text((DETECTOR + SHORT).format(base=base, data=f'{shapes}/', more=more))
         return path
 
     return write
@@ -129,7 +125,7 @@ def small_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path
 
     def write(path: Path, more: str = '') -> Path:
         base = str(ROOT / 'configs/menet108_tiny100.py')
-        path.write_text(CLASSIFIER.format(base=base, data=str(data), more=more))
+        path.write_text((CLASSIFIER + SHORT).format(base=base, data=str(data), more=more))
         return path
 
     return write

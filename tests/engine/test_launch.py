@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 
+from menet_mm.engine.essentials import add_essentials
 from menet_mm.engine.launch import build_runner
 
 
@@ -83,3 +84,16 @@ def test_processes_on_cpus_wrap_the_model_as_the_config_says(tmp_path, request, 
         assert model.broadcast_buffers == buffers
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('name', ['ssd_menet228_voc', 'menet108_in1k'])
+def test_other_peoples_configs_get_the_hooks_of_ours(name):
+    ours = Config.fromfile(f'configs/{name}.py').default_hooks
+    theirs = Config(dict(train_cfg=dict(by_epoch=True, max_epochs=1)))
+    add_essentials(theirs)
+    assert {key: hook.type for key, hook in theirs.default_hooks.items()}.items() <= {
+        key: hook.type for key, hook in ours.items()
+    }.items()
+    assert {hook.type for hook in ours.values() if hook.type.startswith('menet_mm.')} == {
+        hook.type for hook in theirs.default_hooks.values()
+    }

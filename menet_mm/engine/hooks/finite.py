@@ -35,7 +35,7 @@ class FiniteHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        self.exempt = set(find_nonfinite(_unwrap(runner.model).state_dict()))
+        self.exempt = set(find_nonfinite(getattr(runner.model, 'module', runner.model).state_dict()))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
@@ -70,10 +70,6 @@ class FiniteHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         check_finite(runner.model, checkpoint)
-
-
-def _unwrap(model: torch.nn.Module) -> torch.nn.Module:
-    return getattr(model, 'module', model)
 
 
 def _find_pictures(batch: object) -> list[str]:
