@@ -35,7 +35,12 @@ def read_config(name: str | Path, options: dict | None = None) -> 'Config':
     check_stack()
     from mmengine.config import Config
 
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except (ImportError, TypeError) as error:  # of custom_imports, and of bases that do not fit
+        reason = str(error).split(', the current sys.path')[0].split('\n')[0]
+        advice = 'put the folder of its modules into PYTHONPATH' if isinstance(error, ImportError) else 'correct it'
+        raise InputError(f'config {path} cannot be read ({reason}): {advice}') from error
     if cfg.get('default_scope') in ('mmdet', 'mmpretrain'):
         with redirect_stdout(io.StringIO()):  # both print that an optional package is not installed
             for part in ('datasets', 'models'):

@@ -7,7 +7,7 @@ import pytest
 
 from menet_mm import InputError, get_inferencer
 from menet_mm.deploy import export
-from menet_mm.utils.config import find_config
+from menet_mm.utils.config import find_config, read_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -48,3 +48,20 @@ def test_misspelt_keys_are_refused_by_functions_too(tmp_path, read):
     config.write_text(f"_base_ = '{ROOT}/configs/menet108_in1k.py'\nmodel = dict(backbone=dict(frozen_stage=1))\n")
     with pytest.raises(InputError, match=r'did you mean model.backbone.frozen_stages\?'):
         read(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'reason'),
+    [
+        (
+            "custom_imports = dict(imports=['no_such_module'])",
+            'no_such_module.*: put the folder of its modules into PYTHONPATH',
+        ),
+        ('model = dict(backbone=dict(arch=dict(channels=1)))', 'arch=.* cannot inherit from base .*: correct it'),
+    ],
+)
+def test_a_config_that_cannot_be_read(tmp_path, line, reason):
+    config = tmp_path / 'x.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/menet108_in1k.py'\n{line}\n")
+    with pytest.raises(InputError, match=f'config {config} cannot be read \\(.*{reason}'):
+        read_config(config)
