@@ -201,7 +201,7 @@ class Commands:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     commands = Commands(tmp_path_factory.mktemp('commands'))
     yield commands
-    commands.server.stdin.close()
+    commands.server.kill()  # the end of its input may never come: a forked worker of another test's data loader has it, too
     commands.server.wait(60)
 
 
