@@ -9,20 +9,21 @@ import pytest
 
 WORKERS = 'train_dataloader.update(num_workers=2, persistent_workers={})'
 AVERAGED = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]  # the usual way, which replaces the base's"
-#: A config, its lines, the number of processes, and how often the slow test kills it.
+#: A config, its lines, and the number of processes.
 TRAININGS = {
-    'SSD': ('detector', '', 1, 20),
-    'SSD, persistent workers': ('detector', WORKERS.format(True), 1, 5),
-    'classifier, workers': ('classifier', WORKERS.format(False), 1, 5),
-    'SSD, averaged weights': ('detector', AVERAGED, 1, 5),
-    'SSD, two processes': ('detector', 'train_dataloader.update(batch_size=2)', 2, 5),
+    'SSD': ('detector', '', 1),
+    'SSD, persistent workers': ('detector', WORKERS.format(True), 1),
+    'classifier, workers': ('classifier', WORKERS.format(False), 1),
+    'SSD, averaged weights': ('detector', AVERAGED, 1),
+    'SSD, two processes': ('detector', 'train_dataloader.update(batch_size=2)', 2),
 }
+KILLS = 20
 
 
 @pytest.fixture(scope='session', params=TRAININGS)
 def training(request, command, small_detector, small_classifier, tmp_path_factory):
     """A config, a function that starts a training of it, and the work dir of one that was not stopped."""
-    kind, more, processes, kills = TRAININGS[request.param]
+    kind, more, processes = TRAININGS[request.param]
     folder = tmp_path_factory.mktemp('training')
     config = dict(detector=small_detector, classifier=small_classifier)[kind](folder / 'small.py', more)
 
@@ -31,7 +32,7 @@ def training(request, command, small_detector, small_classifier, tmp_path_factor
         return command.start_ranks(*words) if processes == 2 else [command.start(*words)]
 
     finish(command, start(folder / 'whole'))
-    return start, folder / 'whole', kills
+    return start, folder / 'whole'
 
 
 def finish(command, started, status=0):
@@ -43,7 +44,7 @@ def finish(command, started, status=0):
 
 def test_stopped_within_an_epoch(command, training, state, differences, tmp_path):
     """With averaged weights, buffers of two processes, and workers that live on."""
-    start, whole, _ = training
+    start, whole = training
     started = start(tmp_path / 'work')
     command.until(started[0], 'Epoch(train) [2][1/')
     for pid, _ in started:
@@ -61,20 +62,20 @@ def test_stopped_within_an_epoch(command, training, state, differences, tmp_path
 
 @pytest.mark.slow
 def test_killed_at_random(command, training, state, differences, tmp_path):
-    """Twenty epochs of a few iterations, saved every fifth of a second, too."""
-    start, _, kills = training
+    """Twenty epochs of a few iterations, saved every fifth of a second, too, and twenty kills."""
+    start, _ = training
     rng, work = random.Random(0), tmp_path / 'work'
     words = ('--checkpoint-minutes', 0.003, '--cfg-options', 'train_cfg.max_epochs=20', 'train_cfg.val_interval=7')
     finish(command, start(tmp_path / 'whole', *words))
     killed = 0
-    for _ in range(kills):
+    for _ in range(KILLS):
         started = start(work, '--resume', *words)
         command.until(started[0], 'Epoch(train) [', or_ended=True)
         time.sleep(rng.uniform(0, 0.5))
         for pid, _ in started:
             os.kill(pid, signal.SIGKILL)
         killed += all([command.ask(pid) == -signal.SIGKILL for pid, _ in started])
-    assert killed > kills / 2  # the others had ended by then
+    assert killed > KILLS / 2  # the others had ended by then
     finish(command, start(work, '--resume', *words))
     assert not differences(state(work / 'epoch_20.pth'), state(tmp_path / 'whole/epoch_20.pth'))
     assert not list(work.glob('.*partial*'))

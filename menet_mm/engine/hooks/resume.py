@@ -57,6 +57,8 @@ class ResumeHook(Hook):
                 found = [_choose(runner, hook.folder(runner))]
         broadcast_object_list(found)
         runner._load_from = found[0] or runner._load_from
+        if hook and not runner._load_from:
+            runner._resume = False  # mmengine would look again, and say that it found nothing
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta']['settings'] = _settings(runner)
