@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from menet_mm.datasets.labels import Labels
+from menet_mm.datasets.labels import Labels, Picture
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import FORMATS
 
@@ -51,6 +51,23 @@ def read_header(path: Path) -> Header | None:
             return Header(*image.size, turn if turn in range(1, 9) else 1)
     except Exception:  # a decoder may raise anything on a damaged file
         return None
+
+
+def as_labelled(picture: Picture, header: Header) -> tuple[tuple[int, int], bool, str | None]:
+    """Decide in which pixels a picture's boxes are.
+
+    Returns (width, height) of the picture as it must be decoded, whether EXIF's orientation must be ignored for that, and a
+    kind of note for :meth:`Labels.note` if the annotation does not tell, or tells of another size.
+    """
+    stored = header.width, header.height
+    if header.turn == 1 or stored != header.shown:
+        if picture.size in (header.shown, stored):
+            return picture.size, picture.size != header.shown, None
+        if header.turn == 1:
+            differ = 'pictures have another size than their annotation says; that of the file is taken'
+            return stored, False, differ if picture.size else None
+    unsure = 'pictures are turned by EXIF and their annotation does not say whether the boxes are, too; taken as viewers show them'
+    return header.shown, False, unsure
 
 
 class Files:
