@@ -20,7 +20,7 @@ from menet_mm.utils.cli import run
 
 
 def measure(network: str, rounds: int) -> dict[str, float]:
-    """Return the medians of both networks' milliseconds, and of the ratio of the two in each round."""
+    """Return the medians of pytorchcv's milliseconds, of ours, and of the ratio of the two in each round."""
     backbone = load_config(network).model.backbone
     theirs = nn.Sequential(*list(get_model(pytorchcv_name(backbone)).features)[:-1])
     networks, times = [MODELS.build(backbone).eval(), theirs.eval()], ([], [])
@@ -32,7 +32,7 @@ def measure(network: str, rounds: int) -> dict[str, float]:
                 model(picture)
                 found += [1e3 * (perf_counter() - begun)] * (number >= 5)
     ours, rival = map(median, times)
-    return dict(ours_ms=ours, pytorchcv_ms=rival, ratio=median(a / b for a, b in zip(*times, strict=True)))
+    return dict(plain_ms=rival, ours_ms=ours, ratio=median(a / b for a, b in zip(*times, strict=True)))
 
 
 def main() -> None:
@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument('--out', help='a CSV file')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [dict(network=name, **measure(name, args.rounds)) for name in args.networks]
+    rows = [dict(what=name, **measure(name, args.rounds)) for name in args.networks]
     table = pd.DataFrame([dict(row, **describe_machine(['torch', 'pytorchcv'])) for row in rows])
-    print(table[['network', 'ours_ms', 'pytorchcv_ms', 'ratio']].to_string(index=False, float_format='{:.3f}'.format))
+    print(table[['what', 'plain_ms', 'ours_ms', 'ratio']].to_string(index=False, float_format='{:.3f}'.format))
     if args.out:
         table.to_csv(args.out, index=False, float_format='%.3f')
 

@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
         '--checkpoint-minutes', type=float, metavar='N', help='save within an epoch, too, every N minutes'
     )
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (GPU)')
-    parser.add_argument('--compile', action='store_true', help='train with backbone and neck translated by torch.compile')
+    parser.add_argument(
+        '--compile', action='store_true', help='train with backbone and neck translated by torch.compile'
+    )
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
     )
