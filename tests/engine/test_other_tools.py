@@ -13,6 +13,7 @@ from menet_mm.checkpoints.finite import find_nonfinite
 
 pytestmark = pytest.mark.slow  # whole command lines
 
+
 @pytest.fixture(params=['mmdet', 'mmpretrain'])
 def other(request, small_detector, small_classifier, tmp_path):
     """The library's train.py, and a function that writes a config for it."""
