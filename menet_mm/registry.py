@@ -13,15 +13,19 @@ from mmengine.registry import Registry
 
 
 class LateRegistry(Registry):
-    """Imports what needs mmdet when one of its names, the keys of ``late``, is asked for; classification needs none of it."""
+    """Imports what needs mmdet or mmpretrain when one of its names, the keys of ``late``, is asked for.
 
-    def __init__(self, *args: object, late: dict[str, str], **kwargs: object) -> None:
+    ``late`` gives the library and the module. Classification needs nothing of mmdet, and detection nothing of mmpretrain.
+    """
+
+    def __init__(self, *args: object, late: dict[str, tuple[str, str]], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.late = late
 
     def get(self, key: str) -> type | None:
-        if key in self.late and find_spec('mmdet'):
-            import_module(self.late[key])
+        library, module = self.late.get(key, (None, None))
+        if library and find_spec(library):
+            import_module(module)
         return super().get(key)
 
 
@@ -32,13 +36,26 @@ MODELS = _late_child(
     'model',
     parent=root.MODELS,
     locations=['menet_mm.models', 'menet_mm.deploy.exported'],
-    late={'SSDHead': 'menet_mm.models.ssd_head'},
+    late={'SSDHead': ('mmdet', 'menet_mm.models.ssd_head')},
 )
 TRANSFORMS = _late_child(
     'transform',
     parent=root.TRANSFORMS,
     locations=['menet_mm.datasets'],  # an empty module; without any, mmengine would register all modules of ours
-    late={'ExpandCrop': 'menet_mm.datasets.transforms'},
+    late={'ExpandCrop': ('mmdet', 'menet_mm.datasets.transforms')},
+)
+DATASETS = _late_child(
+    'dataset',
+    parent=root.DATASETS,
+    locations=['menet_mm.datasets'],
+    late=dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset'), ('mmdet', 'menet_mm.datasets.detection'))
+    | {'CustomDataset': ('mmpretrain', 'menet_mm.datasets.classification')},
+)
+METRICS = _late_child(
+    'metric',
+    parent=root.METRICS,
+    locations=['menet_mm.evaluation'],
+    late={'CocoMetric': ('mmdet', 'menet_mm.evaluation.coco')},
 )
 LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])

@@ -15,9 +15,10 @@ from mmdet.models.task_modules import AnchorGenerator, YOLOAnchorGenerator
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from menet_mm.datasets.doctor import leaf_configs
 from menet_mm.errors import InputError
@@ -210,3 +211,30 @@ def share_missed(boxes: Tensor, generator: AnchorGenerator, maps: list[tuple[int
     anchors = torch.cat([get_box_tensor(level) for level in generator.grid_priors(maps, device='cpu')])
     best = [overlaps(part, anchors).amax(1) for part in boxes.split(500)]
     return (torch.cat(best) < REACH).double().mean().item()
+
+
+@torch.no_grad()
+def missed_now(model: nn.Module, dataset: object) -> tuple[int, float] | None:
+    """The number of boxes of a built data set, and the share that no anchor of a detector finds, without augmentation.
+
+    None if it is no SSD, has no boxes, or its pictures are not all resized to one size.
+    """
+    leaves = [leaf for leaf in leaf_configs(dataset) if isinstance(leaf, BaseDataset)]
+    steps = [step for leaf in leaves for step in leaf.pipeline.transforms if type(step).__name__ == 'Resize']
+    sizes = {tuple(step.scale) for step in steps if getattr(step, 'scale', None) and not step.keep_ratio}
+    if not isinstance(model.bbox_head, SSDHead) or len(sizes) != 1 or len(steps) != len(leaves):
+        return None
+    (size,) = sizes
+    rows = []
+    for info in (leaf.get_data_info(index) for leaf in leaves for index in range(min(len(leaf), MAX_PICTURES))):
+        scale = torch.tensor(size) / torch.tensor([info['width'], info['height']])
+        rows += [torch.tensor(item['bbox']).float() * scale.repeat(2) for item in info['instances']]
+    boxes = torch.stack(rows) if rows else torch.zeros(0, 4)
+    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)]
+    if not len(boxes):
+        return None
+    training = model.training
+    picture = torch.zeros(1, 3, *size[::-1], device=next(model.parameters()).device)
+    maps = [tuple(level.shape[-2:]) for level in model.eval().extract_feat(picture)]
+    model.train(training)
+    return len(boxes), share_missed(boxes, model.bbox_head.prior_generator, maps)

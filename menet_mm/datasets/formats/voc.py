@@ -1,47 +1,134 @@
 """PASCAL VOC: a list of picture ids and an XML file for each picture."""
 
+import re
 import xml.etree.ElementTree as ET
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from menet_mm.datasets.formats import class_names, existing
+from menet_mm.datasets.formats import Notes, class_names, existing, read_lines
 from menet_mm.errors import InputError
+from menet_mm.utils.pictures import SUFFIXES
 
 READERS = ('XMLDataset',)
+#: No annotation of one picture is nearly as large, in bytes.
+MAX_BYTES = 50_000_000
+
+
+@dataclass
+class Annotation:
+    """One XML file.
+
+    Attributes:
+        size: (w, h), or None if it gives none; whatever it says, also zero.
+        names: of all objects, as they are written.
+        objects: name without blanks around it, (x1, y1, x2, y2) as numbers in the file, and whether it is difficult.
+        root: the file's element, where names have no blanks around them.
+    """
+
+    root: ET.Element
+    size: tuple[int, int] | None
+    names: list[str] = field(default_factory=list)
+    objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
 
 
 def check(dataset: dict, data_hint: str | None = None) -> None:
     """Check that the list and all its XML files can be read, and that one of the classes occurs in training data."""
-    ann_file = existing(dataset, dataset.get('ann_file', ''), data_hint)
-    try:
-        ids = ann_file.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f'{ann_file} is no text: a list of picture ids, one a line, was expected') from None
-    # mmdet puts data_root before a prefix that is given, not before one that is left out.
-    prefix = dataset.get('data_prefix') or {}
-    root = Path(dataset.get('data_root') or '', prefix['sub_data_root']) if 'sub_data_root' in prefix else Path()
-    folder = root / dataset.get('ann_subdir', 'Annotations')
+    ann_file, folder = existing(dataset, dataset.get('ann_file', ''), data_hint), annotation_folder(dataset)
     classes = class_names(dataset)
-    found = {name for image_id in ids for name in _read_names(folder / f'{image_id}.xml', classes)}
+    found = set()
+    for _, path, _ in read_ids(ann_file, folder):
+        found |= {name.strip() for name in read_annotation(path, classes).names}
     if classes and not dataset.get('test_mode') and not found.intersection(classes):
         known, advice = ', '.join(sorted(found)), 'set metainfo.classes to names that occur in the data'
         raise InputError(f'no object in {ann_file} is of the classes {", ".join(classes)}; it has {known}: {advice}')
 
 
-def _read_names(path: Path, classes: list[str]) -> list[str]:
-    """Names of the objects in one file; every field that mmdet reads of an object of the classes must be valid."""
+def annotation_folder(dataset: dict) -> Path:
+    """The folder of XML files of a data set's config."""
+    # mmdet puts data_root before a prefix that is given, not before one that is left out.
+    prefix = dataset.get('data_prefix') or {}
+    root = Path(dataset.get('data_root') or '', prefix['sub_data_root']) if 'sub_data_root' in prefix else Path()
+    return root / dataset.get('ann_subdir', 'Annotations')
+
+
+def read_ids(ann_file: Path, folder: Path, notes: Notes | None = None) -> Iterator[tuple[str, Path, int]]:
+    """Yield the id, the XML file and the number of the line of each picture in a list.
+
+    A line may have an ending such as ``.jpg``, a folder before the name, or a second column: the id is what has an XML file.
+
+    Raises:
+        InputError: naming file, line and id, if there is none.
+    """
+    lines = read_lines(ann_file)
+    if not lines:
+        raise InputError(f'{ann_file} is empty: a list of picture ids, one a line, was expected')
+    for number, line in lines:
+        for name in _meant(line):
+            if (path := folder / f'{name}.xml').is_file():
+                break
+        else:
+            raise InputError(
+                f'annotation {folder / line}.xml is missing ({ann_file}, line {number}: {line!r}); '
+                'restore it or take its id out of the list'
+            )
+        if name != line and notes:
+            notes.add('lines have more than the id, which is taken', f'line {number}, {line!r}')
+        yield name, path, number
+
+
+def _meant(line: str) -> Iterator[str]:
+    """What a line of a list may mean, the plainest first."""
+    for text in dict.fromkeys([line, line.split(',')[0].strip(), line.rsplit(maxsplit=1)[0], line.split()[0]]):
+        for name in dict.fromkeys([text, text.replace('\\', '/').rpartition('/')[2]]):
+            yield name
+            stem, dot, ending = name.rpartition('.')
+            if f'{dot}{ending}'.lower() in (*SUFFIXES, '.xml'):
+                yield stem
+
+
+def parse(path: Path) -> ET.Element:
+    """Parse an XML file that may come from anywhere: in the encoding that it declares, and without entities of its own.
+
+    Raises:
+        InputError: naming the file.
+    """
+    advice = 'repair it or take its id out of the list'
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f'annotation {path} has more than {MAX_BYTES} bytes, and is read by nothing here; {advice}')
+    content = path.read_bytes()
+    declared = re.match(rb'(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]+)', content)
+    encoding = 'utf-16' if content[:2] in (b'\xff\xfe', b'\xfe\xff') else declared[1].decode() if declared else 'utf-8'
     try:
-        root = ET.parse(path).getroot()
-        for side in ('width', 'height') if root.find('size') is not None else ():
-            int(root.find(f'size/{side}').text)
-        names = [str(obj.find('name').text) for obj in root.findall('object')]
-        for obj, name in zip(root.findall('object'), names, strict=True):
+        text = content.decode('utf-8-sig' if encoding.lower() in ('utf-8', 'utf8') else encoding)
+        if '<!DOCTYPE' in text or '<!ENTITY' in text:  # how a few bytes become gigabytes, or another file is read
+            raise ValueError('it declares entities, which no annotation needs')
+        return ET.fromstring(text.lstrip())
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise InputError(f'annotation {path} is not valid VOC XML ({error}); {advice}') from None
+
+
+def read_annotation(path: Path, classes: Collection[str] = ()) -> Annotation:
+    """Read an XML file; of the classes, or of all if none are given, every field that counts must be valid.
+
+    Raises:
+        InputError: naming the file.
+    """
+    root = parse(path)
+    try:
+        size = root.find('size')
+        if size is not None:
+            size = tuple(int(float(size.find(side).text)) for side in ('width', 'height'))
+        found = Annotation(root, size)
+        for item in root.findall('object'):
+            written = str(item.find('name').text)
+            name = item.find('name').text = written.strip()
+            found.names.append(written)
             if not classes or name in classes:
-                for side in ('xmin', 'ymin', 'xmax', 'ymax'):
-                    int(float(obj.find(f'bndbox/{side}').text))
-                int(obj.findtext('difficult', '0'))
-        return names
-    except FileNotFoundError:
-        raise InputError(f'annotation {path} is missing; restore it or take its id out of the list') from None
-    except (ET.ParseError, AttributeError, TypeError, ValueError, OverflowError, LookupError) as error:
+                box = tuple(float(item.find(f'bndbox/{side}').text) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+                _ = [int(value) for value in box]  # neither infinite nor no number
+                found.objects.append((name, box, bool(int(item.findtext('difficult', '0')))))
+        return found
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         advice = 'repair it or take its id out of the list'
         raise InputError(f'annotation {path} is not valid VOC XML ({error}); {advice}') from None
