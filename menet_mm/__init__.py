@@ -11,7 +11,8 @@ __version__ = '0.1.0'
 
 _BACKBONES = ('MENet', 'MobileNetV1', 'ShuffleNetV1')
 _LAYERS = ('MEModule', 'MEPlugin', 'MergingEvolution', 'SqueezeExcitation')
-_HOMES = {'InputError': 'errors', 'SSDHead': 'models.ssd_head', 'get_inferencer': 'apis.inference'}
+_HOMES = {'BoxDataset': 'datasets.boxes', 'InputError': 'errors'}
+_HOMES |= {'SSDHead': 'models.ssd_head', 'get_inferencer': 'apis.inference'}
 _HOMES |= dict.fromkeys(_BACKBONES + _LAYERS, 'models')
 __all__ = ['__version__', *_HOMES]
 

@@ -49,7 +49,10 @@ DATASETS = _late_child(
     parent=root.DATASETS,
     locations=['menet_mm.datasets'],
     late=dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset'), ('mmdet', 'menet_mm.datasets.detection'))
-    | {'CustomDataset': ('mmpretrain', 'menet_mm.datasets.classification')},
+    | {
+        'BoxDataset': ('mmdet', 'menet_mm.datasets.boxes'),
+        'CustomDataset': ('mmpretrain', 'menet_mm.datasets.classification'),
+    },
 )
 METRICS = _late_child(
     'metric',

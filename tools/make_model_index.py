@@ -70,6 +70,7 @@ DATA = {
     'tiny100': '100 classes of Tiny ImageNet',
     'shapes': 'generated',
     'format': 'yours, as COCO JSON',
+    'finetune': 'yours',
 }
 PAGE = """# All configs
 

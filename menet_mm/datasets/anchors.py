@@ -51,12 +51,15 @@ class Fit:
 
     def to_config(self) -> str:
         """The lines for a config."""
+        lines = ['model = dict(', '    bbox_head=dict(', *(f'        {line}' for line in self.to_generator())]
+        return '\n'.join([*lines, '    )', ')'])
+
+    def to_generator(self) -> list[str]:
+        """The lines for the anchor generator alone."""
         strides = [x if x == y else (x, y) for x, y in self.strides]
-        levels = [f'                {level},' for level in self.sizes]
-        lines = ['model = dict(', '    bbox_head=dict(', '        anchor_generator=dict(', '            _delete_=True,']
-        lines += ["            type='YOLOAnchorGenerator',", f'            strides={strides},']
-        lines += ['            base_sizes=[', *levels, '            ],', '        )', '    )', ')']
-        return '\n'.join(lines)
+        lines = ['anchor_generator=dict(', '    _delete_=True,', "    type='YOLOAnchorGenerator',"]
+        lines += [f'    strides={strides},', '    base_sizes=[', *(f'        {level},' for level in self.sizes)]
+        return [*lines, '    ],', '),']
 
 
 def fit_anchors(cfg: Config) -> Fit:

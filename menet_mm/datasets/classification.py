@@ -8,8 +8,8 @@ from pathlib import Path
 import mmpretrain.datasets as theirs
 
 from menet_mm.datasets.formats import folders
+from menet_mm.datasets.formats.files import PICTURES
 from menet_mm.registry import DATASETS
-from menet_mm.utils.pictures import SUFFIXES
 
 
 @DATASETS.register_module()
@@ -20,7 +20,7 @@ class CustomDataset(theirs.CustomDataset):
         InputError: naming folder, or file and line.
     """
 
-    def __init__(self, *args: object, extensions: Sequence[str] = SUFFIXES, **kwargs: object) -> None:
+    def __init__(self, *args: object, extensions: Sequence[str] = PICTURES, **kwargs: object) -> None:
         super().__init__(*args, extensions=extensions, **kwargs)
 
     def is_valid_file(self, filename: str) -> bool:
@@ -43,5 +43,3 @@ class CustomDataset(theirs.CustomDataset):
             pairs, empty = theirs.custom.get_samples(str(root), self.folder_to_idx, self.is_valid_file)
             folders.check_samples(root, pairs, sorted(empty), self.extensions)
         return [dict(img_path=str(root / name), gt_label=label) for name, label in pairs]
-
-

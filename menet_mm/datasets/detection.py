@@ -15,9 +15,9 @@ from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
 from menet_mm.datasets.formats import Notes, coco, voc
+from menet_mm.datasets.formats.files import PICTURES, read_header
 from menet_mm.errors import InputError
 from menet_mm.registry import DATASETS
-from menet_mm.utils.pictures import SUFFIXES, picture_size
 
 #: Of larger sets the headers of pictures are not read, which takes seconds for this many.
 MAX_HEADERS = 25_000
@@ -38,10 +38,15 @@ class _Counted:
                 reasons[f'under {settings.get("min_size")} px' if small else 'without an object of the classes'] += 1
         why = ', '.join(f'{number} {reason}' for reason, number in reasons.items())
         if reasons:
-            print_log(f'{sum(reasons.values())} of {len(self.data_list)} pictures of {self.ann_file} are left out: {why}', 'current')
+            print_log(
+                f'{sum(reasons.values())} of {len(self.data_list)} pictures of {self.ann_file} are left out: {why}',
+                'current',
+            )
         if not kept:
             reasons = '; '.join([why or 'it has none', *self.notes.lines('in it')])
-            raise InputError(f'no picture of {self.ann_file} is left ({reasons}): correct that, metainfo.classes or filter_cfg')
+            raise InputError(
+                f'no picture of {self.ann_file} is left ({reasons}): correct that, metainfo.classes or filter_cfg'
+            )
         return kept
 
 
@@ -66,9 +71,9 @@ class XMLDataset(_Counted, theirs.XMLDataset):
             found = voc.read_annotation(path, self.cat2label)
             picture = pictures / f'{name}.jpg'
             if not picture.is_file():
-                endings = endings or {p.stem: p for p in sorted(pictures.iterdir()) if p.suffix.lower() in SUFFIXES}
+                endings = endings or {p.stem: p for p in sorted(pictures.iterdir()) if p.suffix.lower() in PICTURES}
                 picture = endings.get(Path(name).name, picture)
-            unknown.update(name.strip() for name in found.names if name.strip() not in self.cat2label)
+            unknown.update(written.strip() for written in found.names if written.strip() not in self.cat2label)
             for written in found.names:
                 if written != written.strip():
                     notes.add('names of classes have blanks around them, which are ignored', f'{written!r} in {path}')
@@ -83,35 +88,40 @@ class XMLDataset(_Counted, theirs.XMLDataset):
 
     def _without_defects(self, found: voc.Annotation, instances: list[dict], path: Path, notes: Notes) -> list[dict]:
         kept = []
-        for (name, box, _), instance in zip(found.objects, instances, strict=True):
+        for (_, box, _), instance in zip(found.objects, instances, strict=True):
             x1, y1, x2, y2 = instance['bbox']
-            if 0 <= min(box) and max(box) <= 1 and any(value % 1 for value in box):
+            if min(box) >= 0 and max(box) <= 1 and any(value % 1 for value in box):
                 notes.add('boxes look like parts of the side, of 0 to 1, instead of pixels, and are left out', path)
                 continue
             if x2 <= x1 or y2 <= y1:
                 what = 'stay in the evaluation, where nothing can find them' if self.test_mode else 'are left out'
-                notes.add(f'boxes have no area (the second corner is not right of and below the first) and {what}', path)
+                notes.add(
+                    f'boxes have no area (the second corner is not right of and below the first) and {what}', path
+                )
                 if not self.test_mode:
                     continue
             kept.append(instance)
         return kept
 
     def _set_sizes(self, infos: list[dict], sizes: list, notes: Notes) -> None:
-        few = len(infos) <= MAX_HEADERS
-        unsure = [info for info, size in zip(infos, sizes, strict=True) if few or not size or min(size) <= 0]
+        """Give each picture its size as viewers show it, and as it is decoded."""
+        few, turned = len(infos) <= MAX_HEADERS, []
+        pairs = list(zip(infos, sizes, strict=True))
+        unsure = [info['img_path'] for info, given in pairs if few or not given or min(given) <= 0]
         with ThreadPoolExecutor(4) as pool:
-            read = dict(zip((info['img_id'] for info in unsure), pool.map(picture_size, (i['img_path'] for i in unsure)), strict=True))
-        turned = []
-        for info, given in zip(infos, sizes, strict=True):
+            headers = dict(zip(unsure, pool.map(read_header, map(Path, unsure)), strict=True))
+        for info, given in pairs:
+            header, path = headers.get(info['img_path']), info['img_path']
             # A picture that cannot be read is named when all are decoded.
-            width, height, rotated = read.get(info['img_id']) or (*(given or (1, 1)), False)
-            info.update(width=width, height=height)
-            if rotated and given == (height, width) != (width, height):
-                turned.append(info['img_path'])
-            elif rotated and (width == height or given != (width, height)):
-                notes.add('pictures are turned by EXIF, and their annotation does not say whether boxes are, too', info['img_path'])
-            elif given and given != (width, height):
-                said = f'{info["xml_path"]} says {given[0]} x {given[1]}, the picture has {width} x {height}'
+            size = header.shown if header else given or (1, 1)
+            info['width'], info['height'] = size
+            stored = header and (header.width, header.height)
+            if stored and given == stored != size:
+                turned.append(path)
+            elif header and header.turn > 1 and (given != size or size == stored):
+                notes.add('pictures are turned by EXIF, and their annotation does not say whether boxes are, too', path)
+            elif given and given != size:
+                said = f'{info["xml_path"]} says {given[0]} x {given[1]}, the picture has {size[0]} x {size[1]}'
                 notes.add('annotations give another size than the picture has, which is taken', said)
         self.check_rotation(turned)
 
@@ -155,14 +165,16 @@ class CocoDataset(_Counted, theirs.CocoDataset):
         InputError: naming the file, and the key and the id that cannot be made up.
     """
 
-    def COCOAPI(self, path: str) -> CocoFile:  # noqa: N802 (mmdet's name)
+    def COCOAPI(self, path: str) -> CocoFile:
         """Open the file."""
         self.notes = notes = Notes()
         api = CocoFile(path, notes, self.data_prefix.get('img', ''))
         notes.log(self.ann_file)
         names = Counter(api.cats[annotation['category_id']]['name'] for annotation in api.dataset['annotations'])
         classes = self.metainfo['classes']
-        log_unknown(Counter({name: number for name, number in names.items() if name not in classes}), classes, self.ann_file)
+        log_unknown(
+            Counter({name: number for name, number in names.items() if name not in classes}), classes, self.ann_file
+        )
         return api
 
 

@@ -53,7 +53,9 @@ def check_recorded(recorded: Sequence[str] | None, classes: Sequence[str] | None
 def _names_of(dataset: dict, place: str) -> list[str]:
     metainfo = dataset.get('metainfo') or {}
     if wrong := [key for key in metainfo if key != 'classes' and key.lower() == 'classes']:
-        raise InputError(f"{place}.metainfo has the key '{wrong[0]}', which nothing reads: write metainfo=dict(classes=...)")
+        raise InputError(
+            f"{place}.metainfo has the key '{wrong[0]}', which nothing reads: write metainfo=dict(classes=...)"
+        )
     names, kind = class_names(dataset) or list(dataset.get('classes') or ()), find_class(dataset)
     if not names and kind is not None:
         names = list(getattr(kind, 'METAINFO', {}).get('classes', ()))
@@ -70,12 +72,18 @@ def _names_of(dataset: dict, place: str) -> list[str]:
 def _compare(split: str, names: list[str], first: str, others: list[str]) -> None:
     if names == others:
         return
-    place, more, fewer = f'{split}_dataloader.dataset', [n for n in names if n not in others], [n for n in others if n not in names]
+    place, more, fewer = (
+        f'{split}_dataloader.dataset',
+        [n for n in names if n not in others],
+        [n for n in others if n not in names],
+    )
     if not more and not fewer:
         raise InputError(
             f'{place} names the classes in another order than {first}_dataloader.dataset: write classes={_written(others)} in both'
         )
-    parts = [f'has no {", ".join(map(repr, fewer[:5]))}'] * bool(fewer) + [f'has {", ".join(map(repr, more[:5]))}'] * bool(more)
+    parts = [f'has no {", ".join(map(repr, fewer[:5]))}'] * bool(fewer) + [
+        f'has {", ".join(map(repr, more[:5]))}'
+    ] * bool(more)
     raise InputError(
         f'{place} {" and ".join(parts)} among its classes, unlike {first}_dataloader.dataset: write the same metainfo.classes '
         'for all, or make the folder that is missing'

@@ -45,7 +45,11 @@ def _warn(split: str, absent: list[str], usable: bool, some: bool) -> None:
         measured = 'nothing can be learnt' if split == 'train' else 'mAP says nothing of it'
         print_log(f'{split}: there are no objects, so {measured}', 'current', 30)
     elif not usable:
-        print_log(f'{split}: all objects are difficult or crowds, and so they count neither in training nor in tests', 'current', 30)
+        print_log(
+            f'{split}: all objects are difficult or crowds, and so they count neither in training nor in tests',
+            'current',
+            30,
+        )
     elif absent:
         more = f', and {len(absent) - MAX_NAMED} more' if len(absent) > MAX_NAMED else ''
         print_log(f'{split}: nothing is of {", ".join(absent[:MAX_NAMED])}{more}', 'current', 30)

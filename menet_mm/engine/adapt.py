@@ -16,7 +16,9 @@ from menet_mm.errors import InputError
 
 SPLITS = ('train', 'val', 'test')
 #: By the name of the class: where it comes from, if ours of the same name reads more.
-OURS = dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset', 'CocoMetric'), 'mmdet') | {'CustomDataset': 'mmpretrain'}
+OURS = dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset', 'CocoMetric'), 'mmdet') | {
+    'CustomDataset': 'mmpretrain'
+}
 
 
 def adapt_data(cfg: Config) -> None:
@@ -51,10 +53,19 @@ def adapt_data(cfg: Config) -> None:
 def _check_input_size(cfg: Config) -> None:
     """Refuse a size of pictures that the config's own file sets, and that no step of a pipeline has taken."""
     path = Path(cfg.filename or '')
-    set_here = re.search(r'^input_size *= *(\d+)', path.read_text(encoding='utf-8'), re.MULTILINE) if path.is_file() else None
+    set_here = (
+        re.search(r'^input_size *= *(\d+)', path.read_text(encoding='utf-8'), re.MULTILINE) if path.is_file() else None
+    )
     loaders = [cfg.get(f'{split}_dataloader') or {} for split in SPLITS]
-    leaves = [leaf for loader in loaders for leaf in leaf_configs(loader.get('dataset') or {}) if isinstance(leaf, dict)]
-    scales = [step.scale for leaf in leaves for step in leaf.get('pipeline', ()) if step.get('type') == 'Resize' and 'scale' in step]
+    leaves = [
+        leaf for loader in loaders for leaf in leaf_configs(loader.get('dataset') or {}) if isinstance(leaf, dict)
+    ]
+    scales = [
+        step.scale
+        for leaf in leaves
+        for step in leaf.get('pipeline', ())
+        if step.get('type') == 'Resize' and 'scale' in step
+    ]
     if set_here and scales and not any(int(set_here[1]) in scale for scale in scales if not isinstance(scale, int)):
         raise InputError(
             f'{path} sets input_size = {set_here[1]}, but pictures are resized to {tuple(scales[0])}: write the pipelines anew '
@@ -77,7 +88,7 @@ def _check_metric(place: str, metric: ConfigDict, dataset: ConfigDict, data_hint
         keys = [key for step in dataset.get('pipeline', ()) for key in step.get('meta_keys', ())]
         if 'instances' not in keys:
             raise InputError(
-                f"{place}: CocoMetric finds no objects to compare with: set its ann_file to the COCO file of these pictures, "
+                f'{place}: CocoMetric finds no objects to compare with: set its ann_file to the COCO file of these pictures, '
                 "add 'instances' to the meta_keys of PackDetInputs, or use VOCMetric"
             )
         return None
@@ -91,7 +102,12 @@ def _check_metric(place: str, metric: ConfigDict, dataset: ConfigDict, data_hint
         raise InputError(f'{place}: {given} does not exist; {data_hint or "set ann_file"}, or set it to {own}')
     if not metric.get('sort_categories') and not metric.get('backend_args'):
         _use_our_class(metric, kind)
-    if own.suffix == '.json' and own.is_file() and not own.samefile(given) and (missing := _image_ids(own) ^ _image_ids(Path(given))):
+    if (
+        own.suffix == '.json'
+        and own.is_file()
+        and not own.samefile(given)
+        and (missing := _image_ids(own) ^ _image_ids(Path(given)))
+    ):
         raise InputError(
             f'{place}: {given} is not of the same pictures as {own}, which the data set reads: {len(missing)} ids are in '
             'one of them only; give both the same file'
@@ -119,5 +135,3 @@ def _fit_top_k(cfg: Config, metric: ConfigDict) -> str | None:
             left_out = ', '.join(f'top-{k}' for k in top if k > number)
             return f'{left_out} accuracy is left out: there are {number} classes'
     return None
-
-

@@ -91,10 +91,14 @@ def check_batches(runner: Runner) -> None:
             'set train_dataloader.batch_size to no more than that'
         )
     last = len(loader.dataset) % loader.batch_size if not loader.drop_last else 0
-    single = 1 in (loader.batch_size, last) and any(type(module) is BatchNorm2d for module in _norms_of_one_value(runner))
+    single = 1 in (loader.batch_size, last) and any(
+        type(module) is BatchNorm2d for module in _norms_of_one_value(runner)
+    )
     if single and runner.world_size == 1:
-        remedy = 'train_dataloader.drop_last=True' if loader.batch_size > 1 else 'train_dataloader.batch_size to 2 or more'
-        raise InputError(f'a batch of one picture cannot train the batch norm of the SSD\'s 1x1 map: set {remedy}')
+        remedy = (
+            'train_dataloader.drop_last=True' if loader.batch_size > 1 else 'train_dataloader.batch_size to 2 or more'
+        )
+        raise InputError(f"a batch of one picture cannot train the batch norm of the SSD's 1x1 map: set {remedy}")
 
 
 def _norms_of_one_value(runner: Runner) -> Iterator[Module]:
@@ -114,9 +118,13 @@ def explain_build_errors() -> Iterator[None]:
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         built = [frame.f_locals for frame in frames if frame.f_code.co_name == 'build_from_cfg']
-        if isinstance(error, ImportError) and not built:  # such as TensorBoard, which is asked for when it is first used
+        if (
+            isinstance(error, ImportError) and not built
+        ):  # such as TensorBoard, which is asked for when it is first used
             reason = str(error).split('\n')[0]
-            raise InputError(f'the config asks for what is not installed: {reason}; or take it out of the config') from error
+            raise InputError(
+                f'the config asks for what is not installed: {reason}; or take it out of the config'
+            ) from error
         if not built:
             raise
         kind = built[-1].get('obj_type') or built[-1]['cfg']['type']

@@ -33,5 +33,3 @@ class CocoMetric(Theirs):
             return super().results2json(results, outfile_prefix)
         finally:
             self.cat_ids = kept
-
-

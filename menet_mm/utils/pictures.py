@@ -17,7 +17,6 @@ from menet_mm.utils.files import atomic_path
 #: What Pillow may try. Of the others, EPS would start Ghostscript with whatever the file says.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'SUN', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-ORIENTATION = 0x0112  # the tag of EXIF
 FONTS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '~/.fonts', '/Library/Fonts')
 
 
@@ -60,18 +59,6 @@ def find_defect(path: str) -> str | None:
         if not isinstance(error, UnidentifiedImageError) or not cv2.haveImageReader(path):
             return str(error).replace(f" '{path}'", '') or type(error).__name__
     return None
-
-
-def picture_size(path: str | Path) -> tuple[int, int, bool] | None:
-    """Read a picture's header: (w, h) as viewers show it and as it is decoded, and whether the file is turned; None if it fails."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            # Of other formats the header may tell only after all has been decoded.
-            turn = image.getexif().get(ORIENTATION, 1) if image.format in ('JPEG', 'MPO') else 1
-            (width, height) = image.size
-    except Exception:  # a decoder may raise anything on a damaged file
-        return None
-    return (height, width, True) if turn in (5, 6, 7, 8) else (width, height, turn in (2, 3, 4))
 
 
 def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:

@@ -3,12 +3,12 @@
 ``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`menet_mm.InputError`.
 """
 
-import codecs
 from collections import Counter
 from pathlib import Path
 
 from mmengine.logging import print_log
 
+from menet_mm.datasets.formats.files import read_text
 from menet_mm.errors import InputError
 
 
@@ -37,13 +37,9 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         InputError: if it is no text.
     """
-    content = path.read_bytes()
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = content.decode('utf-16' if wide else 'utf-8-sig')
-        if '\0' in text:
-            raise UnicodeError
-    except UnicodeError:
+        text = read_text(path)
+    except InputError:
         raise InputError(f'{path} is no text: a list of names, one a line, in UTF-8 was expected') from None
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 

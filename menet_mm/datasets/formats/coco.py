@@ -6,8 +6,8 @@ from math import isfinite
 from pathlib import Path
 
 from menet_mm.datasets.formats import Notes, class_names, existing
+from menet_mm.datasets.formats.files import read_header
 from menet_mm.errors import InputError
-from menet_mm.utils.pictures import picture_size
 
 READERS = ('CocoDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'Objects365V1Dataset', 'Objects365V2Dataset')
 
@@ -75,10 +75,10 @@ def _complete_images(path: Path, images: list[dict], notes: Notes, folder: str |
         if not isinstance(image.get('file_name'), str):
             raise InputError(f'{path}: image {image["id"]!r} has no file_name: export it again')
         if not all(_is_number(image.get(side)) and image[side] > 0 for side in ('width', 'height')):
-            size = picture_size(Path(folder, image['file_name'])) if folder is not None else None
+            header = read_header(Path(folder, image['file_name'])) if folder is not None else None
             notes.add('images have no width and height, which are read from the pictures', image['file_name'])
             # A picture that cannot be read is named when all are decoded.
-            image.update(width=size[0] if size else 1, height=size[1] if size else 1)
+            image['width'], image['height'] = header.shown if header else (1, 1)
 
 
 def _complete_annotations(path: Path, content: dict, notes: Notes) -> None:
@@ -91,7 +91,10 @@ def _complete_annotations(path: Path, content: dict, notes: Notes) -> None:
         if annotation['id'] in ids:
             notes.add('annotations have the id of another one; all are numbered anew', name)
         ids.add(annotation['id'])
-        image, category = (images.get(str(annotation.get('image_id'))), categories.get(str(annotation.get('category_id'))))
+        image, category = (
+            images.get(str(annotation.get('image_id'))),
+            categories.get(str(annotation.get('category_id'))),
+        )
         if image is None:
             notes.add('annotations belong to no image of the file and are left out', name)
         elif category is None:
@@ -114,11 +117,15 @@ def _complete_box(path: Path, annotation: dict, name: str, notes: Notes) -> None
         box = _box_of(mask)
         notes.add('annotations have a mask alone; its box is taken', name)
     if not isinstance(box, list | tuple) or len(box) != 4 or not all(map(_is_number, box)):
-        raise InputError(f'{path}: {name} has no bbox of four numbers (x, y, width, height), but {box!r}: export it again')
+        raise InputError(
+            f'{path}: {name} has no bbox of four numbers (x, y, width, height), but {box!r}: export it again'
+        )
     annotation['bbox'] = list(box)
     for key, value in dict(area=box[2] * box[3], iscrowd=0).items():
         if not _is_number(annotation.get(key)):
-            notes.add(f'annotations have no {key}, which is set to ' + ('width x height' if key == 'area' else '0'), name)
+            notes.add(
+                f'annotations have no {key}, which is set to ' + ('width x height' if key == 'area' else '0'), name
+            )
             annotation[key] = value
 
 

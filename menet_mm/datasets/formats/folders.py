@@ -86,5 +86,7 @@ def read_list(path: Path, classes: Sequence[str] | None) -> list[tuple[str, int]
         if not str(label).isdecimal() or (classes is not None and int(label) >= len(classes)):
             known = f'0 to {len(classes) - 1}' if classes else 'a number from 0'
             names = f', or one of {", ".join(map(str, classes[:10]))}' if classes else ''
-            raise InputError(f'{path}, line {number}: the label is {label!r}, but {known}{names} was expected{from_one}')
+            raise InputError(
+                f'{path}, line {number}: the label is {label!r}, but {known}{names} was expected{from_one}'
+            )
     return [(name, int(label)) for name, _, label in pairs]

@@ -1,18 +1,15 @@
 """PASCAL VOC: a list of picture ids and an XML file for each picture."""
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from menet_mm.datasets.formats import Notes, class_names, existing, read_lines
+from menet_mm.datasets.formats import Notes, class_names, existing, pascal_voc, read_lines
+from menet_mm.datasets.formats.files import PICTURES
 from menet_mm.errors import InputError
-from menet_mm.utils.pictures import SUFFIXES
 
 READERS = ('XMLDataset',)
-#: No annotation of one picture is nearly as large, in bytes.
-MAX_BYTES = 50_000_000
 
 
 @dataclass
@@ -83,29 +80,17 @@ def _meant(line: str) -> Iterator[str]:
         for name in dict.fromkeys([text, text.replace('\\', '/').rpartition('/')[2]]):
             yield name
             stem, dot, ending = name.rpartition('.')
-            if f'{dot}{ending}'.lower() in (*SUFFIXES, '.xml'):
+            if f'{dot}{ending}'.lower() in (*PICTURES, '.xml'):
                 yield stem
 
 
 def parse(path: Path) -> ET.Element:
-    """Parse an XML file that may come from anywhere: in the encoding that it declares, and without entities of its own.
-
-    Raises:
-        InputError: naming the file.
-    """
-    advice = 'repair it or take its id out of the list'
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f'annotation {path} has more than {MAX_BYTES} bytes, and is read by nothing here; {advice}')
-    content = path.read_bytes()
-    declared = re.match(rb'(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]+)', content)
-    encoding = 'utf-16' if content[:2] in (b'\xff\xfe', b'\xfe\xff') else declared[1].decode() if declared else 'utf-8'
+    """Parse an XML file as :func:`pascal_voc.parse` does; ``InputError`` names it."""
     try:
-        text = content.decode('utf-8-sig' if encoding.lower() in ('utf-8', 'utf8') else encoding)
-        if '<!DOCTYPE' in text or '<!ENTITY' in text:  # how a few bytes become gigabytes, or another file is read
-            raise ValueError('it declares entities, which no annotation needs')
-        return ET.fromstring(text.lstrip())
-    except (ET.ParseError, ValueError, LookupError) as error:
-        raise InputError(f'annotation {path} is not valid VOC XML ({error}); {advice}') from None
+        return pascal_voc.parse(path)
+    except InputError as error:
+        reason = str(error).removeprefix('annotation ').removeprefix(f'{path} ')
+        raise InputError(f'annotation {path} is not valid VOC XML: it {reason}') from None
 
 
 def read_annotation(path: Path, classes: Collection[str] = ()) -> Annotation:
