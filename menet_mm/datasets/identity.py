@@ -57,6 +57,8 @@ def _names_of(dataset: dict, place: str) -> list[str]:
             f"{place}.metainfo has the key '{wrong[0]}', which nothing reads: write metainfo=dict(classes=...)"
         )
     names, kind = class_names(dataset) or list(dataset.get('classes') or ()), find_class(dataset)
+    if twice := [str(name) for name, number in Counter(names).items() if number > 1]:
+        raise InputError(f'{place} names the class {twice[0]!r} more than once: give each class one name')
     if not names and kind is not None:
         names = list(getattr(kind, 'METAINFO', {}).get('classes', ()))
     if not names and kind is not None and kind.__name__ == 'CustomDataset' and not dataset.get('ann_file'):
@@ -64,8 +66,6 @@ def _names_of(dataset: dict, place: str) -> list[str]:
         prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
         root = Path(dataset.get('data_root') or '', prefix).expanduser()
         names = folders.class_folders(root) if not is_remote(dataset) and root.is_dir() else []
-    if twice := [str(name) for name, number in Counter(names).items() if number > 1]:
-        raise InputError(f'{place} names the class {twice[0]!r} more than once: give each class one name')
     return names
 
 

@@ -33,11 +33,11 @@ def check_data(cfg: Config, *splits: str) -> None:
 
     ``splits`` are those of train, val, test whose files are read. ``InputError`` says what is wrong.
     """
-    check_identity(cfg)
     adapt_data(cfg)
     for split in splits:
         if cfg.get(f'{split}_dataloader'):
             check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
+    check_identity(cfg)
 
 
 def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, interval: int) -> None:

@@ -32,14 +32,13 @@ def read(path: Path, notes: Notes, folder: str | None = None) -> dict:
     """
     try:
         content = json.loads(path.read_bytes())
-        lists = dict(
-            content,
-            images=list(map(dict, content['images'])),
-            annotations=list(map(dict, content.get('annotations', []))),  # COCO's test pictures have none
-            categories=list(map(dict, content['categories'])),
-        )
-        if not all(isinstance(content.get(name, []), list) for name in ('images', 'annotations', 'categories')):
+        # COCO's test pictures have no annotations.
+        parts = {name: content[name] for name in ('images', 'categories')} | {
+            'annotations': content.get('annotations', [])
+        }
+        if not all(isinstance(part, list) for part in parts.values()):
             raise TypeError('images and annotations must be lists')
+        lists = {**content, **{name: list(map(dict, part)) for name, part in parts.items()}}
         _number_categories(path, lists, notes)
         _complete_images(path, lists['images'], notes, folder)
         _complete_annotations(path, lists, notes)

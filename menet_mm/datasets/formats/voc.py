@@ -49,28 +49,37 @@ def annotation_folder(dataset: dict) -> Path:
     return root / dataset.get('ann_subdir', 'Annotations')
 
 
-def read_ids(ann_file: Path, folder: Path, notes: Notes | None = None) -> Iterator[tuple[str, Path, int]]:
-    """Yield the id, the XML file and the number of the line of each picture in a list.
+def read_list(ann_file: Path, folder: Path, notes: Notes | None = None) -> list[tuple[str, Path, int]]:
+    """Read the id, the XML file and the number of the line of each picture in a list; an XML file may be missing.
 
     A line may have an ending such as ``.jpg``, a folder before the name, or a second column: the id is what has an XML file.
 
     Raises:
-        InputError: naming file, line and id, if there is none.
+        InputError: if the list is empty, or no text.
     """
-    lines = read_lines(ann_file)
+    lines, found = read_lines(ann_file), []
     if not lines:
         raise InputError(f'{ann_file} is empty: a list of picture ids, one a line, was expected')
     for number, line in lines:
-        for name in _meant(line):
-            if (path := folder / f'{name}.xml').is_file():
-                break
-        else:
-            raise InputError(
-                f'annotation {folder / line}.xml is missing ({ann_file}, line {number}: {line!r}); '
-                'restore it or take its id out of the list'
-            )
+        name = next((name for name in _meant(line) if (folder / f'{name}.xml').is_file()), line)
         if name != line and notes:
             notes.add('lines have more than the id, which is taken', f'line {number}, {line!r}')
+        found.append((name, folder / f'{name}.xml', number))
+    return found
+
+
+def read_ids(ann_file: Path, folder: Path, notes: Notes | None = None) -> Iterator[tuple[str, Path, int]]:
+    """Yield what :func:`read_list` finds.
+
+    Raises:
+        InputError: naming file, line and id, if there is no XML file.
+    """
+    for name, path, number in read_list(ann_file, folder, notes):
+        if not path.is_file():
+            raise InputError(
+                f'annotation {path} is missing ({ann_file}, line {number}: {name!r}); '
+                'restore it or take its id out of the list'
+            )
         yield name, path, number
 
 

@@ -61,10 +61,10 @@ class InputCheckHook(Hook):
         The classes that it was trained on must be those of the data, in their order; a training may begin with other ones.
         """
         training = hasattr(runner._train_loop, 'dataloader')
-        loop = runner._train_loop if training else runner._val_loop or runner._test_loop
+        loops = [getattr(runner, f'_{name}_loop', None) for name in ('train', 'val', 'test')]
+        datasets = [loop.dataloader.dataset for loop in loops if hasattr(loop, 'dataloader')]
+        classes = getattr(datasets[0], 'metainfo', {}).get('classes') if datasets else None
         recorded = checkpoint.get('meta', {}).get('dataset_meta') or {}
-        classes = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-        classes = getattr(classes, 'metainfo', {}).get('classes')
         check_recorded(recorded.get('classes'), classes, strict=not training or runner._resume)
         if training and not runner._resume:
             missing, _, differing = compare(runner.model, checkpoint)
