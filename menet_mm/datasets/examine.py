@@ -87,7 +87,10 @@ def read_folder(root: Path, format: str = 'auto') -> Exam:
     if not labels.pictures and labels.errors:
         raise InputError(labels.errors[0])
     parts, rest = {}, (labels.errors, labels.notes)
-    for split, ids in labels.splits.items() or [('all', list(labels.pictures))]:
+    splits = dict(labels.splits) or {'all': list(labels.pictures)}
+    if 'train' in splits:
+        splits.pop('trainval', None)  # these and those of val
+    for split, ids in splits.items():
         known = {name: labels.pictures[name] for name in ids if name in labels.pictures}
         # What was met while reading belongs to no split: it is said once.
         parts[split] = Part(Labels(root, labels.classes, known, {}, *rest), root, list(ids))

@@ -339,7 +339,7 @@ KINDS: list[tuple[str, str, str, str, Callable[[Exam], Cases]]] = [
     ('annotation missing', 'error', 'annotations are not there', 'Restore them, or take the ids out of the list.', _missing_annotation),
     ('parts of the side', 'error', 'boxes are parts of the side, not pixels', 'Multiply them by width and height.', _of_boxes(_parts_of_side)),
     ('box inverted', 'error', 'boxes have their corners swapped', 'Export them again.', _of_boxes(_inverted)),
-    ('box without area', 'error', 'boxes have no area', 'Draw them again, or remove them.', _of_boxes(_empty)),
+    ('box without area', 'warning', 'boxes have no area', 'Training leaves them out: draw them again.', _of_boxes(_empty)),
     ('box outside', 'error', 'boxes lie outside their picture', 'Is the annotation of another picture?', _of_boxes(_outside)),
     ('rotation contradicts', 'error', 'pictures are turned by EXIF, but not their boxes',
      'menet_mm.BoxDataset reads them unturned; elsewhere give LoadImageFromFile color_type=\'color_ignore_orientation\'.', _of_files(_boxes_not_turned)),
