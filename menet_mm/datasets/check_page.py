@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 from menet_mm.datasets.examine import Exam
 from menet_mm.datasets.formats.files import read_header
 from menet_mm.datasets.kinds import Case, Finding
+from menet_mm.datasets.labels import Box, Picture
 from menet_mm.utils.files import write_text
 from menet_mm.utils.pictures import FORMATS
 
@@ -25,7 +26,7 @@ STYLE = """
 body { font: 15px/1.45 sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right }
 td:first-child, th:first-child { text-align: left } h2 small { font-weight: normal; color: #666 }
-figure { display: inline-block; margin: .3em; width: 220px; vertical-align: top; font-size: 11px; overflow-wrap: anywhere }
+figure { display: inline-block; margin: .3em; max-width: 440px; vertical-align: top; font-size: 11px; overflow-wrap: anywhere }
 li { overflow-wrap: anywhere; font-size: 13px }
 """
 
@@ -149,22 +150,37 @@ def _sizes(exam: Exam) -> str:
 
 
 def _draw(case: Case) -> str | None:
-    """A picture with all its boxes, and the one in question in red, as base64 of a small JPEG; None if it cannot be read."""
+    """The picture of a case, beside the other one if it has one, as base64 of a small JPEG; None if it cannot be read."""
+    drawn = [_draw_boxes(picture, case.box) for picture in (case.picture, case.other) if picture is not None]
+    if None in drawn:
+        return None
+    sheet, left = (
+        Image.new('RGB', (sum(image.width for image in drawn), max(image.height for image in drawn)), 'white'),
+        0,
+    )
+    for image in drawn:
+        sheet.paste(image, (left, 0))
+        left += image.width
+    file = io.BytesIO()
+    sheet.save(file, 'JPEG', quality=80)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _draw_boxes(picture: Picture, chosen: Box | None) -> Image.Image | None:
+    """A picture with all its boxes, and the chosen one in red; None if it cannot be read."""
     try:
-        with Image.open(case.picture.path, formats=FORMATS) as image:
+        with Image.open(picture.path, formats=FORMATS) as image:
             image.draft('RGB', (2 * SIDE, 2 * SIDE))
             image.load()
             image = ImageOps.exif_transpose(image).convert('RGB')
     except Exception:  # a decoder may raise anything on a damaged file
         return None
-    full = read_header(case.picture.path).shown  # a draft is smaller
+    full = read_header(picture.path).shown  # a draft is smaller
     scale = (image.width / full[0], image.height / full[1])
     canvas = ImageDraw.Draw(image)
-    boxes = [box for box in case.picture.boxes if box is not case.box] + [case.box] * (case.box is not None)
+    boxes = [box for box in picture.boxes if box is not chosen] + [chosen] * (chosen is not None)
     for box in boxes:
-        colour, width = ('red', 3) if box is case.box else ('deepskyblue', 1)
+        colour, width = ('red', 3) if box is chosen else ('deepskyblue', 1)
         xs, ys = sorted((box.x1 * scale[0], box.x2 * scale[0])), sorted((box.y1 * scale[1], box.y2 * scale[1]))
         canvas.rectangle((xs[0], ys[0], xs[1], ys[1]), outline=colour, width=max(1, round(width * image.width / SIDE)))
-    small, file = ImageOps.contain(image, (SIDE, SIDE)), io.BytesIO()
-    small.save(file, 'JPEG', quality=80)
-    return base64.b64encode(file.getvalue()).decode()
+    return ImageOps.contain(image, (SIDE, SIDE))

@@ -39,13 +39,14 @@ UNREACHED = 0.2  # part of the boxes that no anchor finds
 
 @dataclass
 class Case:
-    """One case: of a split, with its picture and annotation if there are, and the box in question."""
+    """One case: of a split, with its picture if there is one, the box in question, and another picture to compare with."""
 
     split: str
     text: str
     picture: Picture | None = None
     box: Box | None = None
     id: str | None = None
+    other: Picture | None = None
 
 
 @dataclass
@@ -183,9 +184,9 @@ def _misspelt_classes(exam: Exam) -> Cases:
 def _absent_classes(exam: Exam) -> Cases:
     for split in exam.parts:
         counts = _counts(exam, split)
-        absent = [name for name in exam.classes if not counts[name]]
-        if absent and counts:
-            yield Case(split, f'nothing is of {", ".join(absent[:20])}')
+        for name in exam.classes if counts else ():
+            if not counts[name]:
+                yield Case(split, f'nothing is of {name!r}')
 
 
 def _nothing_at_all(exam: Exam) -> Cases:
@@ -205,11 +206,10 @@ def _nothing_at_all(exam: Exam) -> Cases:
 def _imbalance(exam: Exam) -> Cases:
     for split in exam.parts:
         counts = Counter({name: number for name, number in _counts(exam, split).items() if name in exam.classes})
-        rare = [(name, n) for name, n in counts.items() if n * RARE <= max(counts.values())]
-        if rare:
-            top, most = counts.most_common(1)[0]
-            said = ', '.join(f'{name} {number}' for name, number in rare[:10])
-            yield Case(split, f'{said}, but {top} {most}')
+        for name, number in counts.items():
+            if number * RARE <= max(counts.values()):
+                top, most = counts.most_common(1)[0]
+                yield Case(split, f'{number} of {name!r}, but {most} of {top!r}')
 
 
 def _is_part_of_side(box: Box) -> bool:
@@ -318,7 +318,7 @@ def _copies(exam: Exam) -> Iterator[tuple[bool, bool, Case]]:
                 grey = [one.thumbnail.astype(int) for one in (facts, first_facts)]
                 if exact or np.abs(grey[0] - grey[1]).mean() <= ALIKE:
                     text = f'{picture.path} is {"the same as" if exact else "nearly the same as"} {first.path} in {first_split}'
-                    yield exact, split != first_split, Case(split, text, picture, id=name)
+                    yield exact, split != first_split, Case(split, text, picture, id=name, other=first)
                     break
 
 
