@@ -310,6 +310,7 @@ def _copies(exam: Exam) -> Iterator[tuple[bool, bool, Case]]:
             where[f'{split}\0{name}'] = (split, name, picture, facts)
     pictures = {key: picture for key, (_, _, picture, _) in where.items()}
     for group in group_copies(Labels(Path(), pictures=pictures)):
+        group.sort(key=lambda key: where[key][0] == 'train')  # what is tested stays
         for place, key in enumerate(group):
             split, name, picture, facts = where[key]
             for other in sorted(group[:place], key=lambda other: where[other][0] == split):

@@ -10,7 +10,7 @@ from menet_mm.datasets.kinds import Finding
 from menet_mm.errors import InputError
 from menet_mm.utils.files import write_text
 
-#: Of these kinds a picture with one case is left out; of doubled ones the copy is, or the one to train on.
+#: Of these kinds a picture with one case is left out; of two that are the same one is, rather of those to train on.
 LEFT_OUT = {
     'picture missing',
     'picture empty',
@@ -19,7 +19,6 @@ LEFT_OUT = {
     'rotation contradicts',
     'parts of the side',
     'box inverted',
-    'box without area',
     'box outside',
     'same picture in two splits',
     'same picture in one split',
