@@ -15,8 +15,11 @@ dataset = dict(
 )
 train = dict(ann_file='ImageSets/Main/trainval.txt', filter_cfg=dict(filter_empty_gt=True, min_size=32))
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.train_pipeline, **train, **dataset))
+# The last key is for CocoMetric, which may stand in the place of VOCMetric.
+keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')
+test_pipeline = [*_base_.test_pipeline[:-1], dict(type='PackDetInputs', meta_keys=keys)]
 val = dict(ann_file='ImageSets/Main/test.txt', test_mode=True)
-val_dataloader = dict(num_workers=1, dataset=dict(pipeline=_base_.test_pipeline, **val, **dataset))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline, **val, **dataset))
 test_dataloader = val_dataloader
 val_evaluator = dict(eval_mode='area')
 test_evaluator = val_evaluator

@@ -1,6 +1,7 @@
 """Where tests get data from, the shared folder of real data and a small generated set, and how they run command lines."""
 
 import io
+import json
 import os
 import re
 import runpy
@@ -9,11 +10,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from menet_mm.datasets.reading import read_labels, write_labels
 from menet_mm.datasets.shapes import make_shapes
 from menet_mm.errors import InputError
 from menet_mm.utils.stack import check_exporter
@@ -69,6 +72,39 @@ def voc_root(shared: Path) -> str:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated set of a dozen pictures, to be read only."""
     return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', train=12, test=6)
+
+
+@pytest.fixture(scope='session')
+def labelled_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures without splits, in a folder for each of yolo, coco and folders, with names of classes that people use.
+
+    The COCO file is as poor as they come. In ``single`` all objects are of one class.
+    """
+    root = tmp_path_factory.mktemp('sets')
+    make_shapes(root / 'shapes', train=11, test=1)
+    labels = read_labels(root / 'shapes/VOC2007')[0]
+    labels.splits = {}
+    names = dict(circle='traffic light', square='été', triangle='猫', star="o'clock")
+    for picture in labels.pictures.values():
+        picture.boxes = [replace(box, name=names[box.name]) for box in picture.boxes]
+        picture.label = picture.boxes[0].name
+    labels.classes = sorted(names.values())
+    for form in ('yolo', 'coco', 'folders'):
+        write_labels(labels, root / form, form)
+    path = root / 'coco/annotations/all.json'
+    content = json.loads(path.read_text())
+    for entry in content['images']:
+        entry['id'] = f'image {entry["id"] * 7}'
+    for entry in content['annotations']:
+        entry.update(image_id=f'image {entry["image_id"] * 7}', category_id=entry['category_id'] * 10)
+        del entry['area'], entry['iscrowd']
+    content['categories'] = [dict(id=0, name='root'), *(dict(c, id=c['id'] * 10) for c in content['categories'])]
+    path.write_text(json.dumps(content))
+    for picture in labels.pictures.values():
+        picture.boxes = [replace(box, name='thing') for box in picture.boxes]
+    labels.classes = ['thing']
+    write_labels(labels, root / 'single', 'yolo')
+    return root
 
 
 @pytest.fixture(scope='session')

@@ -11,14 +11,14 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, Registry
 from rich.progress import track
 
-from menet_mm.datasets.formats import coco, folders, voc
+from menet_mm.datasets.formats import box_dataset, coco, folders, voc
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import find_defect
 
 MAX_IMAGES = 25_000  # larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: all would take minutes
 LOCAL = ('local', 'disk')  # mmengine's backends that read files of this machine
 #: By the class whose methods read the files; a subclass that reads them otherwise is another one.
-CHECKS = {reader: form.check for form in (coco, folders, voc) for reader in form.READERS}
+CHECKS = {reader: form.check for form in (box_dataset, coco, folders, voc) for reader in form.READERS}
 
 
 def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:

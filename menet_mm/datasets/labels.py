@@ -77,12 +77,12 @@ class Labels:
     notes: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, kind: str, where: object) -> None:
-        """Remember one thing that is left out or changed; ``kind`` follows a number: 'boxes of a class without name'."""
+        """Remember one thing that is left out or changed; ``kind`` is a sentence: 'boxes have no area, and are left out'."""
         self.notes.setdefault(kind, []).append(str(where))
 
     def said(self) -> list[str]:
-        """One line for each kind of note: number, kind, the first case."""
-        return [f'{len(where)} {kind} (the first: {where[0]})' for kind, where in self.notes.items()]
+        """One line for each kind of note: kind, number, the first case."""
+        return [f'{kind}: {len(where)} (the first: {where[0]})' for kind, where in self.notes.items()]
 
     def counts(self, ids: Iterable[str] | None = None) -> Counter:
         """Count objects by class, or pictures by class in a set for classification; of ``ids`` alone if given."""

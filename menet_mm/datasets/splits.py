@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from menet_mm.datasets.formats.files import read_header
 from menet_mm.datasets.labels import Labels
 from menet_mm.errors import InputError
 
@@ -24,8 +25,19 @@ def hash_picture(path: Path) -> int | None:
 
     This is the difference hash of https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
     """
+    if not (header := read_header(path)):
+        return None
+    # A JPEG is decoded faster at a part of its size; enough must be left for 9 x 8 places.
+    side = min(header.width, header.height)
+    mode = (
+        cv2.IMREAD_REDUCED_GRAYSCALE_8
+        if side >= 512
+        else cv2.IMREAD_REDUCED_GRAYSCALE_2
+        if side >= 128
+        else cv2.IMREAD_GRAYSCALE
+    )
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        image = cv2.imread(str(path), mode)
         small = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA).astype(int)
     except cv2.error:
         return None

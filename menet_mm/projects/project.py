@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from menet_mm.checkpoints import read_checkpoint
 from menet_mm.datasets.formats.files import as_labelled, read_header
 from menet_mm.datasets.labels import Labels
 from menet_mm.datasets.reading import read_labels
-from menet_mm.datasets.splits import choose_splits
+from menet_mm.datasets.splits import choose_splits, group_copies
 from menet_mm.errors import InputError
 from menet_mm.projects.recipe import Recipe, fit_recipe
 from menet_mm.projects.text import README, classifier_config, detector_config
@@ -99,8 +98,6 @@ def make_project(
             write_text(folder / f'{name}.py', detector_config(*given, anchors))
         checkpoint = f'work_dirs/{name}/epoch_{recipe.epochs}.pth'
         write_text(folder / 'README.md', README.format(name=name, title=out.name, checkpoint=checkpoint, origin=origin))
-        if out.exists():
-            out.rmdir()
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
 
 
@@ -143,8 +140,14 @@ def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
         )
         if missing := [name for name in labels.classes if name not in counts]:
             lines.append(f'{split} has none of {len(missing)} classes: {", ".join(missing)}')
-    if both := Counter(splits['train']) & Counter({*splits['val'], *splits['test']}):
-        lines.append(f'{len(both)} pictures are trained on and tested on (the first: {next(iter(both))})')
+    train, held_out = set(splits['train']), {*splits['val'], *splits['test']}
+    if both := train & held_out:
+        lines.append(f'{len(both)} pictures are trained on and tested on (the first: {min(both)})')
+    groups = [group for group in map(set, group_copies(labels)) if group & train]
+    if near := {name for group in groups for name in group & held_out} - both:
+        lines.append(
+            f'{len(near)} pictures are tested on, of which nearly the same one is trained on (the first: {min(near)})'
+        )
     return lines
 
 

@@ -33,7 +33,8 @@ def fit_recipe(pictures: int, task: str = 'detector', gpu: bool = False) -> Reci
     Ten times as many pictures are seen a third as often.
     """
     batches, base, (fewest, most) = SETTINGS[task]
-    batch = max(1, min(batches[gpu], pictures))
+    # A few iterations an epoch, also of few pictures; batch norm needs two.
+    batch = min(batches[gpu], max(2, pictures // 3))
     epochs = round(min(most, max(fewest, base * (100 / pictures) ** 0.5)))
     iterations = epochs * max(1, pictures // batch)
     return Recipe(

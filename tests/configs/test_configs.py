@@ -43,7 +43,7 @@ def use_generated_data(cfg: Config, shapes: Path, tmp_path: Path) -> None:
                 if 'ImageSets' in leaf.ann_file:
                     listed = 'trainval' if split == 'train' else 'test'
                     leaf.ann_file = f'VOC2007/ImageSets/Main/{listed}.txt'
-                if 'sub_data_root' in leaf.data_prefix:
+                if 'sub_data_root' in leaf.get('data_prefix', {}):
                     leaf.data_prefix = dict(sub_data_root='VOC2007/')
                 for step in leaf.pipeline:
                     if step.get('scale') == (1000, 600):  # Faster R-CNN takes seconds for a picture on a CPU

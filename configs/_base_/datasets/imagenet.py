@@ -26,13 +26,13 @@ loader = dict(num_workers=4, pin_memory=True, persistent_workers=True, collate_f
 train_dataloader = dict(
     batch_size=256,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(_scope_='mmpretrain', type='DefaultSampler', shuffle=True),
     dataset=dict(_scope_='mmpretrain', type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
     **loader,
 )
 val_dataloader = dict(
     batch_size=64,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    sampler=dict(_scope_='mmpretrain', type='DefaultSampler', shuffle=False),
     dataset=dict(_scope_='mmpretrain', type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
     **loader,
 )

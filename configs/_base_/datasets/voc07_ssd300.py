@@ -44,7 +44,7 @@ train_dataloader = dict(
     persistent_workers=True,
     # The 1x1 map has one value a channel: batch norm cannot train on a last batch of one image.
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(_scope_='mmdet', type='DefaultSampler', shuffle=True),
     dataset=dict(
         _scope_='mmdet',
         type=dataset_type,
@@ -59,7 +59,7 @@ val_dataloader = dict(
     batch_size=8,
     num_workers=2,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    sampler=dict(_scope_='mmdet', type='DefaultSampler', shuffle=False),
     dataset=dict(
         _scope_='mmdet',
         type=dataset_type,

@@ -3,6 +3,7 @@ train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=15, val_interval=3)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
+    _scope_='mmpretrain',
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),

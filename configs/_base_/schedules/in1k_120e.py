@@ -3,6 +3,7 @@ train_cfg = dict(type='menet_mm.EpochLoop', max_epochs=120, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
+    _scope_='mmpretrain',
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=4e-5, nesterov=True),
 )
