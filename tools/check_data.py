@@ -23,8 +23,8 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from menet_mm.datasets.check import check_config, check_folder
     from menet_mm.datasets.check_page import summary, write_json, write_page
+    from menet_mm.datasets.checkup import check_config, check_folder
     from menet_mm.datasets.mend import write_clean_lists
 
     is_folder = Path(args.data).is_dir()

@@ -168,7 +168,9 @@ class CocoDataset(_Counted, theirs.CocoDataset):
     def COCOAPI(self, path: str) -> CocoFile:
         """Open the file."""
         self.notes = notes = Notes()
-        api = CocoFile(path, notes, self.data_prefix.get('img', ''))
+        # mmdet fails without this prefix.
+        folder = self.data_prefix.setdefault('img', self.data_prefix.get('img_path') or self.data_root or '')
+        api = CocoFile(path, notes, folder)
         notes.log(self.ann_file)
         names = Counter(api.cats[annotation['category_id']]['name'] for annotation in api.dataset['annotations'])
         classes = self.metainfo['classes']

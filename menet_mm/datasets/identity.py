@@ -29,10 +29,10 @@ def check_identity(cfg: Config) -> None:
 
 
 def check_recorded(recorded: Sequence[str] | None, classes: Sequence[str] | None, strict: bool) -> None:
-    """Compare the classes that a checkpoint was trained on with those of the data.
+    """Compare the classes that a checkpoint or an exported model was trained on with those of the data.
 
     Args:
-        recorded: what the checkpoint says; None if it says nothing.
+        recorded: what it says; None if it says nothing.
         classes: of the data set.
         strict: whether other names are refused, too; a training may begin with weights for other classes.
 
@@ -45,8 +45,8 @@ def check_recorded(recorded: Sequence[str] | None, classes: Sequence[str] | None
         return
     what = 'in another order' if same else 'of other names'
     raise InputError(
-        f'the checkpoint was trained on classes {what} than those of the data set: its own are {_written(recorded)}, the data '
-        f'set has {_written(classes)}; set metainfo.classes to the names of the checkpoint, in its order'
+        f'the model was trained on classes {what} than those of the data set: its own are {_written(recorded)}, the data '
+        f'set has {_written(classes)}; set metainfo.classes to its names, in its order'
     )
 
 

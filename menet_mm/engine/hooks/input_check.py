@@ -131,6 +131,8 @@ def _check_classes(model: nn.Module, dataset: object) -> None:
         return
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise InputError(f"metainfo.classes must be a tuple of names, such as ('{classes}',), but is {classes!r}")
+    exported = getattr(getattr(model, 'runner', None), 'classes', None)
+    check_recorded(exported, classes, strict=True)
     for name, module in model.named_modules():
         # An RPN separates objects from background, whatever the classes.
         number = getattr(module, 'num_classes', None)
