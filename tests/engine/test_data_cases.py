@@ -178,7 +178,7 @@ train_dataloader = dict(dataset=dict(type='RepeatDataset', times=3, dataset=inne
 """
 TENSORBOARD = """
 backends = [dict(type='LocalVisBackend'), dict(type='NoneSuchVisBackend')]
-visualizer = dict(_scope_='mmdet', type='DetLocalVisualizer', vis_backends=backends, name='visualizer')
+visualizer = dict(_scope_='mmdet', type='DetLocalVisualizer', vis_backends=backends, name='of_its_own')
 """
 METAINFO = "for loader in (train_dataloader, val_dataloader):\n    loader['dataset'] = dict(loader['dataset'], {})\n"
 ORDER = "val_dataloader['dataset'] = dict(val_dataloader['dataset'], metainfo=dict(classes={}))"
