@@ -76,7 +76,7 @@ def _pipelines(rows: pd.DataFrame) -> list[str]:
 
 def _costs(rows: pd.DataFrame) -> list[str]:
     lines = ['| what | plain, ms | ours, ms | ratio |', '|---|---|---|---|']
-    return lines + [f'| {r.what} | {r.plain_ms:.0f} | {r.ours_ms:.0f} | {r.ratio:.3f} |' for r in rows.itertuples()]
+    return lines + [f'| {r.what} | {r.plain_ms:.4g} | {r.ours_ms:.4g} | {r.ratio:.3f} |' for r in rows.itertuples()]
 
 
 def _operators(rows: pd.DataFrame) -> list[str]:

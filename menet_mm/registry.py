@@ -63,3 +63,4 @@ METRICS = _late_child(
 LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])
 PARAM_SCHEDULERS = _child('parameter scheduler', parent=root.PARAM_SCHEDULERS, locations=['menet_mm.engine.schedulers'])
+FUNCTIONS = _child('function', parent=root.FUNCTIONS, locations=['menet_mm.datasets.collate'])

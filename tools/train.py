@@ -21,6 +21,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (GPU)')
     parser.add_argument(
+        '--compile', action='store_true', help='train with backbone and neck translated by torch.compile'
+    )
+    parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
     )
     add_trust_argument(parser)
@@ -35,7 +38,14 @@ def main() -> None:
     import torch
 
     from menet_mm.checkpoints import use_tensors_only
-    from menet_mm.engine.launch import build_runner, check_batches, check_checkpoint, check_data, explain_build_errors
+    from menet_mm.engine.launch import (
+        build_runner,
+        check_batches,
+        check_checkpoint,
+        check_data,
+        compile_parts,
+        explain_build_errors,
+    )
 
     if args.amp:
         if not torch.cuda.is_available():
@@ -61,6 +71,8 @@ def main() -> None:
     with explain_build_errors():
         runner = build_runner(cfg)
         check_batches(runner)
+        if args.compile:
+            compile_parts(runner)
         runner.train()
 
 

@@ -18,10 +18,7 @@ REPLACED = (None, 'CheckpointHook', 'DistSamplerSeedHook', 'EpochBasedTrainLoop'
 
 
 def add_essentials(cfg: Config) -> None:
-    """Add our hooks and our training loop to a config, unless it has others, or None, in their place.
-
-    A ``collate_fn`` that is inherited from another package is made fit to be called.
-    """
+    """Add our hooks and our training loop to a config, unless it has others, or None, in their place."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     for name, kind in HOOKS.items():
         hook = hooks.get(name, ConfigDict(interval=1) if name == 'checkpoint' else ConfigDict())
@@ -31,8 +28,3 @@ def add_essentials(cfg: Config) -> None:
     if loop and loop.get('type') in REPLACED and loop.get('by_epoch', True):
         loop.pop('by_epoch', None)
         loop.type = 'menet_mm.EpochLoop'
-    for split in ('train', 'val', 'test'):
-        collate = (cfg.get(f'{split}_dataloader') or {}).get('collate_fn')
-        if isinstance(collate, dict):
-            # mmengine writes it into what is inherited as `package::`, and would hand it to the function.
-            collate.pop('_scope_', None)

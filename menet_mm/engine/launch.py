@@ -1,11 +1,14 @@
 """From the config of ``tools/train.py`` and ``tools/test.py`` to a Runner: checks, changes for a test, processes, errors."""
 
+import os
+import shutil
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from torch.nn import BatchNorm2d, Module
@@ -106,6 +109,23 @@ def _norms_of_one_value(runner: Runner) -> Iterator[Module]:
     neck = getattr(runner.model, 'neck', None)
     if type(neck).__name__ == 'SSDNeck':
         yield from neck.modules()
+
+
+def compile_parts(runner: Runner) -> None:
+    """Let ``torch.compile`` translate backbone and neck when they first run; checkpoints stay as they are.
+
+    Raises:
+        InputError: if torch cannot, or has no compiler of its own to use.
+    """
+    if not hasattr(torch.nn.Module, 'compile'):
+        raise InputError(f'--compile needs torch 2.2 or newer, and this is {torch.__version__}: leave it out')
+    if not torch.cuda.is_available() and not shutil.which(os.environ.get('CXX', 'g++')):
+        raise InputError('--compile needs a C++ compiler without a GPU: install g++, or leave it out')
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    parts = [name for name in ('backbone', 'neck') if isinstance(getattr(model, name, None), torch.nn.Module)]
+    for name in parts:
+        getattr(model, name).compile()
+    runner.logger.info(f'Compiling {" and ".join(parts)}: the first iterations take minutes')
 
 
 @contextmanager

@@ -36,6 +36,19 @@ class ConfiguredModule(BaseModule):
         self.layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
 
+class ConvNormAct(ConvModule):
+    """mmcv's ``ConvModule`` with fewer steps in Python, for which a GPU waits when pictures come one by one."""
+
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H', W')."""
+        usual = self.order == ('conv', 'norm', 'act') and not self.with_explicit_padding
+        if not (usual and activate and norm) or self.efficient_conv_bn_eval_forward:
+            return super().forward(x, activate, norm)
+        for layer in self._modules.values():
+            x = layer(x)
+        return x
+
+
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Interleave channel groups (https://arxiv.org/abs/1707.01083, section 3.1): ``i * b/g + j`` moves to ``j * g + i``.
 
@@ -77,9 +90,9 @@ class MergingEvolution(ConfiguredModule):
             raise InputError(f"fusion must be 'multiply' or 'add', but got {fusion!r}")
         self.fusion = fusion
         k, gate = side_channels, dict(type='Sigmoid') if fusion == 'multiply' else None
-        self.merge = ConvModule(channels, k, 1, stride=1 if conv else stride, **self.layer_cfg)
-        self.conv = ConvModule(k, k, 3, stride, padding=1, **self.layer_cfg) if conv else nn.Identity()
-        self.evolve = ConvModule(k, channels, 1, **{**self.layer_cfg, 'act_cfg': gate})
+        self.merge = ConvNormAct(channels, k, 1, stride=1 if conv else stride, **self.layer_cfg)
+        self.conv = ConvNormAct(k, k, 3, stride, padding=1, **self.layer_cfg) if conv else nn.Identity()
+        self.evolve = ConvNormAct(k, channels, 1, **{**self.layer_cfg, 'act_cfg': gate})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate of ``y`` (N, b, H, W): (N, b, H', W') in (0, 1), or any values with ``fusion='add'``."""
@@ -103,8 +116,8 @@ class SqueezeExcitation(ConfiguredModule):
         _check_widths(channels, side_channels)
         hidden = round(side_channels + 4.5 * side_channels**2 / channels)
         layer_cfg = dict(self.layer_cfg, norm_cfg=None)
-        self.squeeze = ConvModule(channels, hidden, 1, **layer_cfg)
-        self.excite = ConvModule(hidden, channels, 1, **{**layer_cfg, 'act_cfg': dict(type='Sigmoid')})
+        self.squeeze = ConvNormAct(channels, hidden, 1, **layer_cfg)
+        self.excite = ConvNormAct(hidden, channels, 1, **{**layer_cfg, 'act_cfg': dict(type='Sigmoid')})
 
     def forward(self, y: Tensor) -> Tensor:
         """Compute the gate (N, b, 1, 1) of ``y`` (N, b, H, W)."""
@@ -163,13 +176,13 @@ class MEModule(ConfiguredModule):
             raise InputError(f'{in_channels} -> {branch} channels cannot be split into {groups} groups')
         self.groups, self.with_cp = groups, with_cp
         act_cfg, linear = self.layer_cfg['act_cfg'], dict(self.layer_cfg, act_cfg=None)
-        self.compress = ConvModule(in_channels, b, 1, groups=groups if group_compress else 1, **self.layer_cfg)
-        self.depthwise = ConvModule(b, b, 3, stride, padding=1, groups=b, **linear)
+        self.compress = ConvNormAct(in_channels, b, 1, groups=groups if group_compress else 1, **self.layer_cfg)
+        self.depthwise = ConvNormAct(b, b, 3, stride, padding=1, groups=b, **linear)
         self.side = None
         if side_cfg is not None:
             given = {**ME_PATH, 'side_channels': side_channels, **side_cfg}
             self.side = MODELS.build(dict(given, channels=b, stride=stride, **self.layer_cfg))
-        self.expand = ConvModule(b, branch, 1, groups=groups, **linear)
+        self.expand = ConvNormAct(b, branch, 1, groups=groups, **linear)
         # torch's default counts the padding, and so do the authors.
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
         # In place, as in mmcv's ConvModule: nothing else needs its input.

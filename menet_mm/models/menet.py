@@ -7,13 +7,12 @@ Shape letters are defined in :mod:`menet_mm.models.me_module`.
 
 from typing import Any
 
-from mmcv.cnn import ConvModule
 from torch import nn
 
 from menet_mm.registry import MODELS
 
 from .backbone import StagedBackbone
-from .me_module import ME_PATH, MEModule
+from .me_module import ME_PATH, ConvNormAct, MEModule
 
 
 def _variant(channels: int, stem_channels: int, side_channels: int, groups: int) -> dict:
@@ -48,7 +47,7 @@ class MENet(StagedBackbone):
         super().__init__(arch, *args, **kwargs)
         width, side_channels, groups = (self.arch.get(key) for key in ('stem_channels', 'side_channels', 'groups'))
         self.stem = nn.Sequential(
-            ConvModule(self.in_channels, width, 3, stride=2, padding=1, **self.layer_cfg),
+            ConvNormAct(self.in_channels, width, 3, stride=2, padding=1, **self.layer_cfg),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
 

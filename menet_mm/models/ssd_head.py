@@ -17,7 +17,7 @@ from torch import Tensor
 from menet_mm.errors import InputError
 from menet_mm.registry import MODELS
 
-from .ssd_loss import join, ssd_loss
+from .ssd_loss import join, mean_over_processes, ssd_loss
 
 
 @MODELS.register_module()
@@ -75,6 +75,7 @@ class SSDHead(MMDetSSDHead):
             if reason not in self._reasons:
                 self._reasons.add(reason)
                 print_log(f'loss picture by picture, as in mmdet, due to {reason}', 'current', logging.WARNING)
+            mean_over_processes(torch.ones((), device=cls_scores[0].device), falls_back=True)
             return super().loss_by_feat(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, ignored)
         device = cls_scores[0].device
         loss_cls, loss_bbox = ssd_loss(

@@ -13,6 +13,7 @@ import torch
 from mmdet.models.losses import smooth_l1_loss
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder, MaxIoUAssigner
 from mmdet.structures.bbox import get_box_tensor
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional
@@ -130,6 +131,18 @@ def mine(losses: Tensor, wanted: Tensor) -> Tensor:
     return torch.zeros_like(losses, dtype=torch.bool).scatter(1, order, ranks < wanted.unsqueeze(1))
 
 
+def mean_over_processes(divisor: Tensor, falls_back: bool = False) -> Tensor:
+    """Average what the losses are divided by, so that processes learn together what one learns of the whole batch.
+
+    All processes must call it. Where one falls back on mmdet's loss, which knows its own divisor alone, so do all.
+    """
+    if get_world_size() == 1:
+        return divisor
+    total = torch.stack([divisor, torch.full_like(divisor, float(falls_back))])
+    all_reduce(total)
+    return torch.where(total[1] > 0, divisor, total[0] / get_world_size())
+
+
 def ssd_loss(
     scores: Tensor,
     deltas: Tensor,
@@ -161,7 +174,8 @@ def ssd_loss(
         background_negatives: background anchors mined in a picture without any box.
 
     Returns:
-        The loss of classes and the loss of boxes, each summed over pictures as mmengine sums mmdet's lists.
+        The loss of classes and the loss of boxes, each summed over pictures as mmengine sums mmdet's lists. mmdet's divides by
+        the anchors with an object of one process, this one by their mean over all processes.
     """
     # Half precision is too coarse for sums and ranks.
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
@@ -173,7 +187,7 @@ def ssd_loss(
         if background_negatives:
             empty = objects.counts + ignored.counts == 0
             wanted = wanted + background_negatives * empty
-        average = positive.sum(1).clamp(min=1).sum().to(scores.dtype)
+        average = mean_over_processes(positive.sum(1).clamp(min=1).sum().to(scores.dtype))
         target_labels = torch.cat([labels, labels.new_full((1,), scores.shape[-1] - 1)])[chosen]
         boxes = torch.cat([objects.boxes, anchors[:1]])[chosen]  # any box will do where there is none
         targets = torch.where(positive[..., None], encode(coder, anchors, boxes), 0)

@@ -70,13 +70,21 @@ def test_a_picture_that_stands_twice(command, small_detector, shapes, tmp_path, 
     assert 'are in the train set and in the val set' in command('train.py', config, '--work-dir', tmp_path / 'other')
 
 
-def test_two_processes_learn_what_one_learns(command, small_classifier, state, tmp_path):
+#: A config, and lines that make its norm layers independent of the other pictures of a batch.
+ALONE = dict(
+    classifier="model['backbone'].update(norm_eval=True)\n",
+    detector=(
+        "for part in ('backbone', 'neck', 'bbox_head'):\n    model[part]['norm_cfg'] = dict(type='GN', num_groups=2)\ndel part\n"
+    ),
+)
+
+
+@pytest.mark.parametrize('kind', ALONE)
+def test_two_processes_learn_what_one_learns(command, small_detector, small_classifier, state, tmp_path, kind):
     """Twenty iterations of half the batch each: the same pictures, drawn in the same way, and gradients of their mean."""
-    frozen = "model['backbone'].update(norm_eval=True)\ntrain_cfg.update(max_epochs=10, val_interval=10)\n"
-    one, two = (
-        small_classifier(tmp_path / f'{size}.py', frozen + f"train_dataloader['batch_size'] = {size}\n")
-        for size in (6, 3)
-    )
+    write, more = dict(detector=small_detector, classifier=small_classifier)[kind], ALONE[kind]
+    more += 'train_cfg.update(max_epochs=10, val_interval=10)\n'
+    one, two = (write(tmp_path / f'{size}.py', f"{more}train_dataloader['batch_size'] = {size}\n") for size in (6, 3))
     command('train.py', one, '--work-dir', tmp_path / 'one')
     finish(command, command.start_ranks('train.py', two, '--work-dir', tmp_path / 'two'))
     expected, found = (state(tmp_path / name / 'epoch_10.pth')['state_dict'] for name in ('one', 'two'))

@@ -97,3 +97,23 @@ def test_other_peoples_configs_get_the_hooks_of_ours(name):
     assert {hook.type for hook in ours.values() if hook.type.startswith('menet_mm.')} == {
         hook.type for hook in theirs.default_hooks.values()
     }
+
+
+def test_compiling_without_a_compiler(command, small_detector, tmp_path):
+    words = ('train.py', small_detector(tmp_path / 'small.py'), '--work-dir', tmp_path / 'work', '--compile')
+    said = command(*words, status=1, CXX='no-such-compiler', CUDA_VISIBLE_DEVICES='')
+    assert said.splitlines()[-1].startswith('error: --compile needs')
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
+@pytest.mark.slow
+def test_compiled_parts_learn_the_same(command, small_detector, state, tmp_path):
+    config = small_detector(tmp_path / 'small.py')
+    options = ('--no-validate', '--cfg-options', 'train_cfg.max_epochs=1')
+    command('train.py', config, '--work-dir', tmp_path / 'plain', *options)
+    said = command('train.py', config, '--work-dir', tmp_path / 'compiled', '--compile', *options)
+    assert 'Compiling backbone and neck' in said
+    plain, compiled = (state(tmp_path / name / 'epoch_1.pth')['state_dict'] for name in ('plain', 'compiled'))
+    assert plain.keys() == compiled.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)

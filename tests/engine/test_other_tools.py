@@ -13,13 +13,6 @@ from menet_mm.checkpoints.finite import find_nonfinite
 
 pytestmark = pytest.mark.slow  # whole command lines
 
-#: mmengine hands the scope that it adds to the function itself, which refuses it.
-COLLATE = """
-for loader in (train_dataloader, val_dataloader):
-    loader['collate_fn'] = dict(_delete_=True, type='default_collate')
-del loader
-"""
-
 
 @pytest.fixture(params=['mmdet', 'mmpretrain'])
 def other(request, small_detector, small_classifier, tmp_path):
@@ -28,7 +21,7 @@ def other(request, small_detector, small_classifier, tmp_path):
     write = dict(mmdet=small_detector, mmpretrain=small_classifier)[request.param]
 
     def config(more=''):
-        path = write(tmp_path / 'small.py', '' if request.param == 'mmdet' else COLLATE)
+        path = write(tmp_path / 'small.py')
         inherited = r"_base_ = __import__('menet_mm') and 'menet_mm::menet/\1.py'"
         text = re.sub(r"^_base_ = '\S+/(\w+)\.py'$", inherited, path.read_text(), flags=re.MULTILINE)
         # mmengine adds the scope to steps that are taken out of such a base.

@@ -58,10 +58,12 @@ def test_a_classifier_of_folders_trains_tests_and_exports(command, project):
 
 
 @pytest.mark.slow
-def test_poor_coco_trains_with_workers_and_either_metric(command, project):
+def test_poor_coco_trains_with_workers_and_either_metric(command, project, tmp_path):
     train, test, _ = project('coco')
     checkpoint = train_and_test(command, train, test, [])
-    said = command(*test[:2], checkpoint, '--cfg-options', "test_evaluator=dict(type='CocoMetric',metric='bbox')")
+    metric = "test_evaluator = dict(_delete_=True, _scope_='mmdet', type='CocoMetric', metric='bbox')"
+    (tmp_path / 'coco.py').write_text(f'_base_ = {train[1]!r}\n{metric}\n')
+    said = command('test.py', tmp_path / 'coco.py', checkpoint)
     assert 'coco/bbox_mAP_50' in said
 
 

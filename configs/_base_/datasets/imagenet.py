@@ -22,7 +22,8 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 
-loader = dict(num_workers=4, pin_memory=True, persistent_workers=True, collate_fn=dict(type='default_collate'))
+collate_fn = dict(type='menet_mm.default_collate')
+loader = dict(num_workers=4, pin_memory=True, persistent_workers=True, collate_fn=collate_fn)
 train_dataloader = dict(
     batch_size=256,
     drop_last=True,
