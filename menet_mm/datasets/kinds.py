@@ -7,127 +7,42 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from menet_mm.datasets.examine import Exam, Facts
-from menet_mm.datasets.labels import Box, Labels, Picture
+from menet_mm.datasets.cases import (
+    BEYOND,
+    TINY,
+    Case,
+    Cases,
+    Finding,
+    beyond,
+    boxes_not_turned,
+    covering,
+    empty,
+    inverted,
+    is_sound,
+    of_boxes,
+    of_files,
+    outside,
+    parts_of_side,
+    rotation_unsure,
+    size_differs,
+    tiny,
+    truncated,
+    undecodable,
+    wrong_ending,
+)
+from menet_mm.datasets.examine import Exam
+from menet_mm.datasets.labels import Box, Labels
 from menet_mm.datasets.splits import group_copies
 
-#: Endings by Pillow's name of a format.
-ENDINGS = dict(
-    JPEG=('.jpg', '.jpeg', '.jpe', '.jfif'),
-    MPO=('.jpg', '.jpeg', '.mpo'),
-    PNG=('.png',),
-    BMP=('.bmp', '.dib'),
-    WEBP=('.webp',),
-    TIFF=('.tif', '.tiff'),
-    GIF=('.gif',),
-    PPM=('.ppm', '.pgm', '.pbm', '.pnm'),
-)
-TINY = 2  # pixels of a side that a box has left after the picture is resized
-BEYOND = 2  # pixels by which a box may pass the edge: tools count differently
-COVERED = 0.98  # part of the picture that a box covers
 SAME = 0.999  # IoU of boxes that are one
 ALIKE = 4  # mean difference of grey values, of 255, of pictures that are nearly the same
 RARE = 100  # a class with so many times fewer objects than the most frequent one
 UNREACHED = 0.2  # part of the boxes that no anchor finds
-
-
-@dataclass
-class Case:
-    """One case: of a split, with its picture if there is one, the box in question, and another picture to compare with."""
-
-    split: str
-    text: str
-    picture: Picture | None = None
-    box: Box | None = None
-    id: str | None = None
-    other: Picture | None = None
-
-
-@dataclass
-class Finding:
-    """A kind with its cases. ``level`` is error, warning or note; errors would spoil training or test."""
-
-    kind: str
-    level: str
-    title: str
-    advice: str
-    cases: list[Case] = field(default_factory=list)
-
-
-Cases = Iterator[Case]
-
-
-def _of_files(is_bad: Callable[[Picture, Facts], str | None]) -> Callable[[Exam], Cases]:
-    """Judge each picture's file; the answer is the text of the case."""
-
-    def cases(exam: Exam) -> Cases:
-        for split, name, picture, facts in exam.pictures():
-            if text := is_bad(picture, facts):
-                yield Case(
-                    split, f'{picture.path}: {text}' if text is not True else str(picture.path), picture, id=name
-                )
-
-    return cases
-
-
-def _of_boxes(is_bad: Callable[[Exam, Box, tuple[int, int]], str | bool]) -> Callable[[Exam], Cases]:
-    """Judge each box, with the size of its picture."""
-
-    def cases(exam: Exam) -> Cases:
-        for split, name, picture, facts in exam.pictures():
-            header = facts.header
-            for box in picture.boxes if header else ():
-                turned = picture.size == (header.width, header.height)
-                if is_bad(exam, box, picture.size if turned else header.shown):
-                    sides = ', '.join(f'{side:g}' for side in (box.x1, box.y1, box.x2, box.y2))
-                    yield Case(split, f'{picture.source or picture.path}: {box.name} ({sides})', picture, box, name)
-
-    return cases
-
-
-def _undecodable(picture: Picture, facts: Facts) -> str | None:
-    bad = facts.bytes and facts.defect and not _truncated(picture, facts)
-    return facts.defect if bad else None
-
-
-def _truncated(picture: Picture, facts: Facts) -> str | None:
-    found = facts.bytes and facts.header and facts.defect
-    return facts.defect if found and ('truncat' in facts.defect or 'incomplete' in facts.defect) else None
-
-
-def _wrong_ending(picture: Picture, facts: Facts) -> str | None:
-    known = ENDINGS.get(facts.kind)
-    return f'is a {facts.kind} file' if known and picture.path.suffix.lower() not in known else None
-
-
-def _boxes_not_turned(picture: Picture, facts: Facts) -> bool:
-    header = facts.header
-    return bool(header and picture.boxes and (header.width, header.height) == picture.size != header.shown)
-
-
-def _rotation_unsure(picture: Picture, facts: Facts) -> str | None:
-    header = facts.header
-    if not header or header.turn == 1 or not picture.boxes:
-        return None
-    told = (
-        header.turn >= 5
-        and header.width != header.height
-        and picture.size in ((header.width, header.height), header.shown)
-    )
-    return None if told else f'EXIF orientation {header.turn}'
-
-
-def _size_differs(picture: Picture, facts: Facts) -> str | None:
-    header = facts.header
-    if not header or not picture.size or picture.size in ((header.width, header.height), header.shown):
-        return None
-    return f'annotated as {picture.size[0]} x {picture.size[1]}, but has {header.shown[0]} x {header.shown[1]}'
 
 
 def _unreadable(exam: Exam) -> Cases:
@@ -212,59 +127,11 @@ def _imbalance(exam: Exam) -> Cases:
                 yield Case(split, f'{number} of {name!r}, but {most} of {top!r}')
 
 
-def _is_part_of_side(box: Box) -> bool:
-    sides = (box.x1, box.y1, box.x2, box.y2)
-    # VOC's numbers lose what is behind the point, and one is taken off.
-    cut = min(sides) >= -1 and max(sides) <= 0 and min(sides) < 0
-    return cut or (min(sides) >= 0 and max(sides) <= 1 and any(side % 1 for side in sides))
-
-
-def _parts_of_side(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    return _is_part_of_side(box)
-
-
-def _inverted(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    return (box.x2 < box.x1 or box.y2 < box.y1) and not _is_part_of_side(box)
-
-
-def _empty(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    return (box.x2 == box.x1 or box.y2 == box.y1) and not _inverted(exam, box, size) and not _is_part_of_side(box)
-
-
-def _is_sound(box: Box) -> bool:
-    return box.x2 > box.x1 and box.y2 > box.y1
-
-
-def _outside(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    return (
-        _is_sound(box)
-        and (box.x1 >= size[0] or box.y1 >= size[1] or box.x2 <= 0 or box.y2 <= 0)
-        and not _is_part_of_side(box)
-    )
-
-
-def _beyond(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    most = max(-box.x1, -box.y1, box.x2 - size[0], box.y2 - size[1])
-    return _is_sound(box) and most > BEYOND and not _outside(exam, box, size)
-
-
-def _tiny(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    if not exam.input_size or not _is_sound(box) or _is_part_of_side(box):
-        return False
-    w, h = exam.input_size
-    scale = (w / size[0], h / size[1])
-    return min((box.x2 - box.x1) * scale[0], (box.y2 - box.y1) * scale[1]) < TINY
-
-
-def _covering(exam: Exam, box: Box, size: tuple[int, int]) -> bool:
-    return _is_sound(box) and (box.x2 - box.x1) * (box.y2 - box.y1) >= COVERED * size[0] * size[1]
-
-
 def _doubled(exam: Exam) -> Cases:
     for split, name, picture, _ in exam.pictures():
         seen: dict[str, list[Box]] = defaultdict(list)
         for box in picture.boxes:
-            if _is_sound(box) and any(_overlap(box, other) >= SAME for other in seen[box.name]):
+            if is_sound(box) and any(_overlap(box, other) >= SAME for other in seen[box.name]):
                 yield Case(split, f'{picture.source or picture.path}: {box.name} twice', picture, box, name)
             seen[box.name].append(box)
 
@@ -331,36 +198,36 @@ def _unreached(exam: Exam) -> Cases:
 REPLACE = 'Replace it, or take it out of the list.'
 #: Kind, level, title, advice, and what yields the cases.
 KINDS: list[tuple[str, str, str, str, Callable[[Exam], Cases]]] = [
-    ('picture missing', 'error', 'pictures are not there', REPLACE, _of_files(lambda p, f: f.bytes is None)),
-    ('picture empty', 'error', 'picture files are empty', REPLACE, _of_files(lambda p, f: f.bytes == 0)),
-    ('picture truncated', 'error', 'pictures are cut off', REPLACE, _of_files(_truncated)),
-    ('picture undecodable', 'error', 'pictures cannot be decoded', REPLACE, _of_files(_undecodable)),
+    ('picture missing', 'error', 'pictures are not there', REPLACE, of_files(lambda p, f: f.bytes is None)),
+    ('picture empty', 'error', 'picture files are empty', REPLACE, of_files(lambda p, f: f.bytes == 0)),
+    ('picture truncated', 'error', 'pictures are cut off', REPLACE, of_files(truncated)),
+    ('picture undecodable', 'error', 'pictures cannot be decoded', REPLACE, of_files(undecodable)),
     ('annotation unreadable', 'error', 'annotations cannot be read', 'Export them again.', _unreadable),
     ('entity declaration', 'error', 'annotations declare entities', 'No labelling tool does; look where they come from.', _entities),
     ('annotation missing', 'error', 'annotations are not there', 'Restore them, or take the ids out of the list.', _missing_annotation),
-    ('parts of the side', 'error', 'boxes are parts of the side, not pixels', 'Multiply them by width and height.', _of_boxes(_parts_of_side)),
-    ('box inverted', 'error', 'boxes have their corners swapped', 'Export them again.', _of_boxes(_inverted)),
-    ('box without area', 'warning', 'boxes have no area', 'Training leaves them out: draw them again.', _of_boxes(_empty)),
-    ('box outside', 'error', 'boxes lie outside their picture', 'Is the annotation of another picture?', _of_boxes(_outside)),
+    ('parts of the side', 'error', 'boxes are parts of the side, not pixels', 'Multiply them by width and height.', of_boxes(parts_of_side)),
+    ('box inverted', 'error', 'boxes have their corners swapped', 'Export them again.', of_boxes(inverted)),
+    ('box without area', 'warning', 'boxes have no area', 'Training leaves them out: draw them again.', of_boxes(empty)),
+    ('box outside', 'error', 'boxes lie outside their picture', 'Is the annotation of another picture?', of_boxes(outside)),
     ('rotation contradicts', 'error', 'pictures are turned by EXIF, but not their boxes',
-     'menet_mm.BoxDataset reads them unturned; elsewhere give LoadImageFromFile color_type=\'color_ignore_orientation\'.', _of_files(_boxes_not_turned)),
+     'menet_mm.BoxDataset reads them unturned; elsewhere give LoadImageFromFile color_type=\'color_ignore_orientation\'.', of_files(boxes_not_turned)),
     ('no objects', 'error', 'splits have nothing to learn or measure', 'Look at the annotations and at metainfo.classes.', _nothing_at_all),
     ('same picture in two splits', 'error', 'pictures are in two splits', 'Results would flatter: keep them in one.', _same_in_two_splits),
     ('listed twice', 'error', 'pictures stand twice in a list', 'They would count twice.', _listed_twice),
     ('class misspelt', 'warning', 'classes in another spelling', 'Objects of a name that the config lacks are left out.', _misspelt_classes),
     ('class unknown', 'warning', 'classes that the config does not name', 'Their objects are left out.', _unknown_classes),
     ('class absent', 'warning', 'classes without objects', 'Their AP is not measured, or they are not learnt.', _absent_classes),
-    ('size differs', 'warning', 'annotations give another size than the picture has', 'Is the annotation of another picture?', _of_files(_size_differs)),
-    ('rotation unsure', 'warning', 'pictures are turned by EXIF, and the annotation does not say of which way boxes are', 'Look whether boxes lie on the objects.', _of_files(_rotation_unsure)),
-    ('wrong ending', 'warning', 'pictures have the ending of another format', 'They are read all the same here; other tools may fail.', _of_files(_wrong_ending)),
-    ('box beyond the edge', 'warning', f'boxes pass the edge by more than {BEYOND} pixels', 'They are cut off there.', _of_boxes(_beyond)),
-    ('box tiny', 'warning', f'boxes have a side under {TINY} pixels after the picture is resized', 'Train on larger pictures, or on parts of them.', _of_boxes(_tiny)),
+    ('size differs', 'warning', 'annotations give another size than the picture has', 'Is the annotation of another picture?', of_files(size_differs)),
+    ('rotation unsure', 'warning', 'pictures are turned by EXIF, and the annotation does not say of which way boxes are', 'Look whether boxes lie on the objects.', of_files(rotation_unsure)),
+    ('wrong ending', 'warning', 'pictures have the ending of another format', 'They are read all the same here; other tools may fail.', of_files(wrong_ending)),
+    ('box beyond the edge', 'warning', f'boxes pass the edge by more than {BEYOND} pixels', 'They are cut off there.', of_boxes(beyond)),
+    ('box tiny', 'warning', f'boxes have a side under {TINY} pixels after the picture is resized', 'Train on larger pictures, or on parts of them.', of_boxes(tiny)),
     ('box doubled', 'warning', 'boxes stand twice', 'Remove one of each.', _doubled),
     ('nearly the same picture in two splits', 'warning', 'pictures are nearly the same as one in another split', 'Frames of one video? Keep them in one split.', _alike_in_two_splits),
     ('same picture in one split', 'warning', 'pictures are there twice', 'Keep one of each.', _same_in_one_split),
     ('anchors', 'warning', 'boxes that no anchor reaches', 'Fit the anchors with tools/fit_anchors.py.', _unreached),
     ('imbalance', 'warning', f'classes are {RARE} times rarer than another one', 'Collect more of them.', _imbalance),
-    ('box covers everything', 'note', 'boxes cover the whole picture', 'Right for close-ups; a class of the picture otherwise.', _of_boxes(_covering)),
+    ('box covers everything', 'note', 'boxes cover the whole picture', 'Right for close-ups; a class of the picture otherwise.', of_boxes(covering)),
     ('picture without objects', 'note', 'pictures have no objects', 'Background? Training leaves them out unless filter_cfg says otherwise.', _without_objects),
     ('reading', 'note', 'things that were met while reading', 'See the lines.', _notes),
 ]  # fmt: skip
