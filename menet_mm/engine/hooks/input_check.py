@@ -62,7 +62,7 @@ class InputCheckHook(Hook):
         """
         training = hasattr(runner._train_loop, 'dataloader')
         loops = [getattr(runner, f'_{name}_loop', None) for name in ('train', 'val', 'test')]
-        datasets = [loop.dataloader.dataset for loop in loops if hasattr(loop, 'dataloader')]
+        datasets = [getattr(loop.dataloader, 'dataset', None) for loop in loops if hasattr(loop, 'dataloader')]
         classes = getattr(datasets[0], 'metainfo', {}).get('classes') if datasets else None
         recorded = checkpoint.get('meta', {}).get('dataset_meta') or {}
         check_recorded(recorded.get('classes'), classes, strict=not training or runner._resume)
