@@ -23,8 +23,10 @@ from menet_mm.registry import DATASETS
 MAX_HEADERS = 25_000
 
 
-class _Counted:
-    """Says how many pictures ``filter_cfg`` leaves out, and refuses a set of which nothing is left."""
+class _Careful:
+    """Looks at the headers of the pictures, says how many ``filter_cfg`` leaves out, and refuses a set of which nothing is left."""
+
+    notes = Notes()
 
     def filter_data(self) -> list[dict]:
         kept, settings = super().filter_data(), self.filter_cfg or {}
@@ -49,9 +51,45 @@ class _Counted:
             )
         return kept
 
+    def set_sizes(self, infos: list[dict], sizes: list, notes: Notes) -> None:
+        """Give each picture the size that it is decoded to.
+
+        Raises:
+            InputError: if pictures that EXIF turns are decoded otherwise than their boxes were drawn.
+        """
+        few, turned = len(infos) <= MAX_HEADERS, []
+        steps = getattr(self.pipeline, 'transforms', [])
+        ignored = any('ignore_orientation' in str(getattr(step, 'color_type', '')) for step in steps)
+        pairs = list(zip(infos, sizes, strict=True))
+        unsure = [info['img_path'] for info, given in pairs if few or not given or min(given) <= 0]
+        with ThreadPoolExecutor(4) as pool:
+            headers = dict(zip(unsure, pool.map(read_header, map(Path, unsure)), strict=True))
+        for info, given in pairs:
+            header, path = headers.get(info['img_path']), info['img_path']
+            if header is None:  # it is named when all are decoded
+                info['width'], info['height'] = given if given and min(given) > 0 else (1, 1)
+                continue
+            size, other = header.shown, (header.width, header.height)
+            size, other = (other, size) if ignored else (size, other)
+            info['width'], info['height'] = size
+            if given == other != size:
+                turned.append(path)
+            elif header.turn > 1 and (given != size or size == other):
+                notes.add('pictures are turned by EXIF, and their annotation does not say whether boxes are, too', path)
+            elif given and given != size:
+                said = f'{info.get("xml_path", path)}: {given[0]} x {given[1]} instead of {size[0]} x {size[1]}'
+                notes.add('annotations give another size than the picture has, which is taken', said)
+        if turned:
+            what = 'are turned by EXIF, but their boxes are not'
+            raise InputError(
+                f'{len(turned)} pictures of {self.ann_file} {what if not ignored else "have boxes that EXIF turns, which the pipeline ignores"} '
+                f"(the first: {turned[0]}): LoadImageFromFile turns pictures unless it has color_type='color_ignore_orientation'; "
+                'if not all are alike, turn the pixels and remove the EXIF tag, or use menet_mm.BoxDataset'
+            )
+
 
 @DATASETS.register_module()
-class XMLDataset(_Counted, theirs.XMLDataset):
+class XMLDataset(_Careful, theirs.XMLDataset):
     """mmdet's ``XMLDataset`` for lists, names, endings of pictures, encodings and sizes as they are found.
 
     Boxes without an area are left out of training, and so are pictures that have no other ones.
@@ -62,6 +100,8 @@ class XMLDataset(_Counted, theirs.XMLDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the list and the XML files; the size is that of the picture, whatever the annotation says."""
+        if self.backend_args or '://' in f'{self.ann_file} {self.sub_data_root}':
+            return super().load_data_list()  # not of this machine
         folder, pictures = Path(self.sub_data_root, self.ann_subdir), Path(self.sub_data_root, self.img_subdir)
         self.cat2label = {name: label for label, name in enumerate(self._metainfo['classes'])}
         unknown, infos, sizes = Counter(), [], []
@@ -81,7 +121,7 @@ class XMLDataset(_Counted, theirs.XMLDataset):
             infos.append(dict(img_path=str(picture), img_id=name, xml_path=str(path), instances=instances))
             infos[-1]['instances'] = self._without_defects(found, instances, path, notes)
             sizes.append(found.size)
-        self._set_sizes(infos, sizes, notes)
+        self.set_sizes(infos, sizes, notes)
         notes.log(self.ann_file)
         log_unknown(unknown, self.cat2label, self.ann_file)
         return infos
@@ -102,38 +142,6 @@ class XMLDataset(_Counted, theirs.XMLDataset):
                     continue
             kept.append(instance)
         return kept
-
-    def _set_sizes(self, infos: list[dict], sizes: list, notes: Notes) -> None:
-        """Give each picture its size as viewers show it, and as it is decoded."""
-        few, turned = len(infos) <= MAX_HEADERS, []
-        pairs = list(zip(infos, sizes, strict=True))
-        unsure = [info['img_path'] for info, given in pairs if few or not given or min(given) <= 0]
-        with ThreadPoolExecutor(4) as pool:
-            headers = dict(zip(unsure, pool.map(read_header, map(Path, unsure)), strict=True))
-        for info, given in pairs:
-            header, path = headers.get(info['img_path']), info['img_path']
-            # A picture that cannot be read is named when all are decoded.
-            size = header.shown if header else given or (1, 1)
-            info['width'], info['height'] = size
-            stored = header and (header.width, header.height)
-            if stored and given == stored != size:
-                turned.append(path)
-            elif header and header.turn > 1 and (given != size or size == stored):
-                notes.add('pictures are turned by EXIF, and their annotation does not say whether boxes are, too', path)
-            elif given and given != size:
-                said = f'{info["xml_path"]} says {given[0]} x {given[1]}, the picture has {size[0]} x {size[1]}'
-                notes.add('annotations give another size than the picture has, which is taken', said)
-        self.check_rotation(turned)
-
-    def check_rotation(self, turned: list[str]) -> None:
-        """Refuse pictures that are turned when they are loaded while their boxes are not."""
-        steps = getattr(self.pipeline, 'transforms', [])
-        if turned and not any('ignore_orientation' in str(getattr(step, 'color_type', '')) for step in steps):
-            raise InputError(
-                f'{len(turned)} pictures of {self.ann_file} are turned by EXIF, but their boxes are not (the first: {turned[0]}): '
-                "give LoadImageFromFile color_type='color_ignore_orientation' if that is so of all, or turn the pixels and "
-                'remove the EXIF tag'
-            )
 
 
 @DATASETS.register_module()
@@ -158,12 +166,19 @@ class CocoFile(COCO):
 
 
 @DATASETS.register_module()
-class CocoDataset(_Counted, theirs.CocoDataset):
+class CocoDataset(_Careful, theirs.CocoDataset):
     """mmdet's ``CocoDataset``: the config's order of classes counts, not that of the file, and what is missing is made up.
 
     Raises:
         InputError: naming the file, and the key and the id that cannot be made up.
     """
+
+    def load_data_list(self) -> list[dict]:
+        """Read the file; the size is that of the picture, whatever the annotation says."""
+        infos, notes = super().load_data_list(), Notes()
+        self.set_sizes(infos, [(info['width'], info['height']) for info in infos], notes)
+        notes.log(self.ann_file)
+        return infos
 
     def COCOAPI(self, path: str) -> CocoFile:
         """Open the file."""
