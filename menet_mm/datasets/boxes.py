@@ -62,16 +62,17 @@ class BoxDataset(BaseDetDataset):
     def _check_classes(self, labels: Labels, ids: list[str], classes: tuple[str, ...]) -> None:
         if twice := [name for name, number in Counter(classes).items() if number > 1]:
             raise InputError(f'metainfo.classes names {twice[0]} twice: each class must stand once')
-        for name in labels.counts(ids):
+        counts, source = labels.counts(ids), self.ann_file or self.data_root
+        for name in counts:
             if name not in classes:
                 near = get_close_matches(name, classes, 1)
                 meant = f' (did you mean it by {near[0]!r}?)' if near else ''
                 labels.note(f'classes are not in metainfo.classes, and their boxes are left out{meant}', repr(name))
-        if ids and not labels.counts(ids).keys() & set(classes):
+        if not counts and self.test_mode:
+            labels.note('lists have no object, so that no precision can be measured', source)
+        elif not counts.keys() & set(classes):
             known, advice = ', '.join(labels.classes), 'set metainfo.classes to names that occur in the data'
-            raise InputError(
-                f'no object in {self.ann_file or self.data_root} is of {", ".join(classes)}; it has {known}: {advice}'
-            )
+            raise InputError(f'no object in {source} is of {", ".join(classes)}; it has {known}: {advice}')
 
     def _read(self, name: str, picture: Picture, labels: Labels, classes: tuple[str, ...]) -> dict:
         if not (header := read_header(picture.path)):

@@ -155,7 +155,9 @@ def draw_detections(
     width, height = 600, 300  # of a pair of drawings
     classes, sheet = dataset.metainfo['classes'], Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     for place, i in enumerate(chosen):
-        image, defect = read_image(source := dataset.get_data_info(i)['img_path'])
+        info = dataset.get_data_info(i)
+        # BoxDataset says of a picture if its boxes are not turned with it.
+        image, defect = read_image(source := info['img_path'], turn=not info.get('unturned'))
         if defect:
             raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
         truth = zip(annotations[i]['bboxes'].tolist(), annotations[i]['labels'].tolist(), strict=True)

@@ -69,7 +69,7 @@ def make_project(
     if re.search(r"['\"\\]", str(out.resolve())):
         raise InputError(f'--out {out} must have no quotes or backslashes in its path')
     if weights:
-        _check_weights(weights)
+        _check_weights(weights, arch)
     labels, format = read_labels(data.resolve(), format)
     labels.check()
     base = find_config(f'{arch}_finetune' if format == 'folders' else f'ssd_{arch}_finetune').stem
@@ -101,12 +101,15 @@ def make_project(
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
 
 
-def _check_weights(path: Path) -> None:
-    state = read_checkpoint(str(path))
-    if not any(key.startswith('backbone.') for key in state.get('state_dict', state)):
+def _check_weights(path: Path, arch: str) -> None:
+    checkpoint = read_checkpoint(str(path))
+    if not any(key.startswith('backbone.') for key in checkpoint.get('state_dict', checkpoint)):
         raise InputError(
             f'{path} has no weights of a backbone: convert it with tools/convert_checkpoint.py, and give the result'
         )
+    variant = checkpoint.get('meta', {}).get('variant', '')  # written by tools/convert_checkpoint.py
+    if variant and f'menet{variant.partition("-")[0]}' != arch:
+        raise InputError(f'{path} is of {variant}, not of {arch}: give --arch, or other --weights, so that both agree')
 
 
 def check_pictures(labels: Labels) -> set[str]:

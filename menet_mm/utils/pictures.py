@@ -61,12 +61,15 @@ def find_defect(path: str) -> str | None:
     return None
 
 
-def read_image(path: Path) -> tuple[np.ndarray | None, str | None]:
-    """Read a picture: (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file."""
+def read_image(path: Path, turn: bool = True) -> tuple[np.ndarray | None, str | None]:
+    """Read a picture: (H, W, 3), 8 bit, blue first, and None; or None and what is wrong with the file.
+
+    It is turned as EXIF says, unless ``turn`` is false.
+    """
     if defect := find_defect(str(path)):  # of a file that is cut off, OpenCV returns half a picture
         return None, defect
     try:
-        image = cv2.imread(str(path))
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error:  # more pixels than it allows
         image = None
     return image, 'OpenCV cannot read it' if image is None else None

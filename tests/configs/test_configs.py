@@ -1,5 +1,6 @@
 """Every config is built: model, pipelines, hooks, and one step of training on a tiny batch."""
 
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.config import Config
 from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS, init_default_scope
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 
 from menet_mm.datasets.doctor import leaf_configs
 from menet_mm.datasets.shapes import CLASSES
@@ -84,6 +86,19 @@ def test_config_trains_one_step(path, shapes, tmp_path):
     with torch.inference_mode():
         results = model.eval()(**model.data_preprocessor(batch), mode='predict')
     assert len(results) == len(batch['inputs'])
+
+
+def test_a_classifier_of_few_classes_starts_at_chance(tmp_path):
+    """With the initialization for 1000 classes the loss of five is above 10."""
+    cfg = Config.fromfile('configs/menet108_finetune.py')
+    init_default_scope('mmpretrain')
+    cfg.model.backbone.pop('init_cfg')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    pictures = torch.randn(10, 3, 224, 224)
+    samples = [DataSample().set_gt_label(i % 5) for i in range(10)]
+    assert float(model(pictures, samples, mode='loss')['loss']) == pytest.approx(math.log(5), abs=0.5)
 
 
 def test_leaves_are_thin():

@@ -127,6 +127,18 @@ def test_what_cannot_work_is_refused(shapes, changes, expected):
         BoxDataset(**{**dict(data_root=str(shapes / 'VOC2007'), format='voc'), **changes})
 
 
+def test_a_test_set_without_objects_is_said(tmp_path, said):
+    for name in 'ab':
+        Image.new('RGB', (40, 40)).save(tmp_path / f'{name}.png')
+    (tmp_path / 'a.txt').write_text('0 0.5 0.5 0.5 0.5\n')
+    (tmp_path / 'classes.txt').write_text('cat\n')
+    (tmp_path / 'val.lst').write_text('b\n')
+    assert len(BoxDataset(data_root=str(tmp_path), ann_file='val.lst', test_mode=True)) == 1
+    assert 'no object' in said()
+    with pytest.raises(InputError, match='no object'):
+        BoxDataset(data_root=str(tmp_path), ann_file='val.lst')
+
+
 def test_a_damaged_picture_is_named(shapes, tmp_path):
     root = Path(shutil.copytree(shapes / 'VOC2007', tmp_path / 'set'))
     (root / 'JPEGImages/test_00001.jpg').write_bytes(b'')

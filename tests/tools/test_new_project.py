@@ -51,6 +51,8 @@ def test_weights_are_taken_and_looked_at(tool_here, labelled_sets, menet108, tmp
     assert cfg.model.backbone.init_cfg.checkpoint == str(menet108)
     assert cfg.model.head.num_classes == 4
     assert cfg.val_evaluator.topk == (1,)
+    with pytest.raises(SystemExit, match='108-8x1-g3, not of menet128'):
+        tool_here('new_project.py', labelled_sets / 'folders', '--out', tmp_path / 'other', '--weights', menet108)
     torch.save(dict(state_dict={'features.init.weight': torch.zeros(1)}), tmp_path / 'theirs.pth')
     with pytest.raises(SystemExit, match='convert_checkpoint'):
         tool_here(
