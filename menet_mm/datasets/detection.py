@@ -80,9 +80,9 @@ class _Careful:
                 said = f'{info.get("xml_path", path)}: {given[0]} x {given[1]} instead of {size[0]} x {size[1]}'
                 notes.add('annotations give another size than the picture has, which is taken', said)
         if turned:
-            what = 'are turned by EXIF, but their boxes are not'
+            boxes = 'their boxes are, but the pipeline ignores it' if ignored else 'their boxes are not'
             raise InputError(
-                f'{len(turned)} pictures of {self.ann_file} {what if not ignored else "have boxes that EXIF turns, which the pipeline ignores"} '
+                f'{len(turned)} pictures of {self.ann_file} are turned by EXIF, and {boxes} '
                 f"(the first: {turned[0]}): LoadImageFromFile turns pictures unless it has color_type='color_ignore_orientation'; "
                 'if not all are alike, turn the pixels and remove the EXIF tag, or use menet_mm.BoxDataset'
             )

@@ -317,7 +317,7 @@ def test_a_data_root_without_a_slash(begin, coco):
 
 def test_coco_pictures_that_exif_turns(begin, coco, copy):
     turn(copy)
-    assert 'are turned by EXIF, but their boxes are not' in begin(coco())
+    assert 'are turned by EXIF, and their boxes are not' in begin(coco())
 
 
 def test_the_evaluators_file_must_be_the_loaders(begin, coco, copy):
