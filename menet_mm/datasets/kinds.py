@@ -225,7 +225,7 @@ KINDS: list[tuple[str, str, str, str, Callable[[Exam], Cases]]] = [
     ('box doubled', 'warning', 'boxes stand twice', 'Remove one of each.', _doubled),
     ('nearly the same picture in two splits', 'warning', 'pictures are nearly the same as one in another split', 'Frames of one video? Keep them in one split.', _alike_in_two_splits),
     ('same picture in one split', 'warning', 'pictures are there twice', 'Keep one of each.', _same_in_one_split),
-    ('anchors', 'warning', 'boxes that no anchor reaches', 'Fit the anchors with tools/fit_anchors.py.', _unreached),
+    ('anchors', 'warning', 'splits have boxes that no anchor reaches', 'Fit the anchors with tools/fit_anchors.py.', _unreached),
     ('imbalance', 'warning', f'classes are {RARE} times rarer than another one', 'Collect more of them.', _imbalance),
     ('box covers everything', 'note', 'boxes cover the whole picture', 'Right for close-ups; a class of the picture otherwise.', of_boxes(covering)),
     ('picture without objects', 'note', 'pictures have no objects', 'Background? Training leaves them out unless filter_cfg says otherwise.', _without_objects),

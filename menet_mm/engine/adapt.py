@@ -124,7 +124,7 @@ def _image_ids(path: Path) -> set[str]:
 
 def _fit_top_k(cfg: Config, metric: ConfigDict) -> str | None:
     """Leave out a top-5 accuracy where there are fewer classes."""
-    number = (cfg.get('model') or {}).get('head', {}).get('num_classes')
+    number = ((cfg.get('model') or {}).get('head') or {}).get('num_classes')
     top = metric.get('topk')
     if getattr(find_class(metric, METRICS), '__name__', None) != 'Accuracy' or not number or not top:
         return None
