@@ -64,6 +64,10 @@ def main() -> None:
             '--tta cannot draw: MMPretrain draws single views only; leave out --tta, or --show and --show-dir'
         )
     if args.amp:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError('--amp needs a GPU, and torch sees none: leave it out')
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:
         launch.draw_results(cfg, args.show, args.show_dir, args.wait_time, args.interval)
