@@ -8,8 +8,8 @@ from pathlib import Path
 from menet_mm.apis.predict import predict_folder
 from menet_mm.apis.video import is_video, predict_video
 from menet_mm.errors import InputError
-from menet_mm.utils.cli import add_trust_argument, run
-from menet_mm.utils.tiles import check_tiles, tiled
+from menet_mm.utils.cli import add_tile_arguments, add_trust_argument, check_tile_arguments, run
+from menet_mm.utils.tiles import tiled
 
 IMAGES = 'files, folders (searched to the bottom) or globs; or one video, number of a camera or address of a stream'
 
@@ -32,8 +32,7 @@ def parse_args() -> argparse.Namespace:
         '--score-thr', type=float, default=0.3, help='leave out detections below this score (default: 0.3)'
     )
     parser.add_argument('--every', type=int, metavar='N', help='of a video take every N-th frame (default: 1)')
-    parser.add_argument('--tile', type=int, metavar='PX', help='look at large pictures also in tiles of so many pixels')
-    parser.add_argument('--overlap', type=float, help='share of a tile that its neighbours show, too (default: 0.2)')
+    add_tile_arguments(parser)
     parser.add_argument('--device', help='torch device; a GPU if there is one')
     add_trust_argument(parser)
     return parser.parse_args()
@@ -77,11 +76,7 @@ def main() -> None:
         raise InputError('--model is an exported model, which needs no --config, --weights, --device or trust')
     if not args.model and not (args.config and args.weights):
         raise InputError('give --config and --weights of a trained model, or --model of an exported one')
-    if args.overlap is not None and args.tile is None:
-        raise InputError('--overlap is of tiles: give --tile, too')
-    args.overlap = 0.2 if args.overlap is None else args.overlap
-    if args.tile is not None:
-        check_tiles(args.tile, args.overlap)
+    check_tile_arguments(args)
     sys.stdout.reconfigure(errors='backslashreplace')  # names of files and classes may be anything
     if any(map(is_video, args.images)):
         if args.images[1:]:
