@@ -46,7 +46,8 @@ class TiledModel(BaseTTAModel):
         for views in data_samples_list:
             found = [view.pred_instances.cpu().numpy() for view in views]
             parts = [dict(boxes=each.bboxes, scores=each.scores, labels=each.labels) for each in found]
-            whole = merge(parts, [view.window for view in views])
+            side, overlap = self._tiles
+            whole = merge(parts, [view.window for view in views], side * overlap)
             tensors = {name: torch.from_numpy(value) for name, value in whole.items()}
             merged.append(InstanceData(bboxes=tensors.pop('boxes'), **tensors))
         return merged

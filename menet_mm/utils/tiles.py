@@ -39,11 +39,12 @@ def make_windows(width: int, height: int, side: int, overlap: float) -> list[Win
     return [(0, 0, width, height), *(tiles if len(tiles) > 1 else ())]
 
 
-def merge(found: Sequence[Found], windows: Sequence[Window]) -> Found:
+def merge(found: Sequence[Found], windows: Sequence[Window], shared: float) -> Found:
     """Merge what was found in each of :func:`make_windows` into results for the whole picture, best first.
 
-    Of boxes of one class that overlap, the best stays. A box that a tile's inner edge cuts off is left out: a neighbour, or
-    the whole picture, shows the object complete.
+    An object of no more than ``shared`` pixels, what neighbours share, is complete in one tile at least. So a box that a tile's
+    inner edge cuts off is left out, and of the whole picture only longer objects count. Of boxes of one class that overlap,
+    the best stays.
     """
     if len(windows) == 1:
         return found[0]
@@ -53,6 +54,8 @@ def merge(found: Sequence[Found], windows: Sequence[Window]) -> Found:
         edges = np.array([x1 or -MARGIN, y1 or -MARGIN, x2 if x2 < width else np.inf, y2 if y2 < height else np.inf])
         boxes = each['boxes'].reshape(-1, 4) + np.float32([x1, y1, x1, y1])
         whole = (boxes[:, :2] >= edges[:2] + MARGIN).all(1) & (boxes[:, 2:] <= edges[2:] - MARGIN).all(1)
+        if not parts:
+            whole &= (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) > shared
         parts.append((boxes[whole], each['scores'][whole], each['labels'][whole]))
     boxes, scores, labels = map(np.concatenate, zip(*parts, strict=True))
     if not len(boxes):
@@ -78,6 +81,6 @@ def tiled(predict: Callable[[np.ndarray], Found], side: int, overlap: float) -> 
             found.append(predict(np.ascontiguousarray(image[y1:y2, x1:x2])))
             if 'boxes' not in found[0]:
                 raise InputError('--tile is for detectors, but this model is a classifier: leave it out')
-        return merge(found, windows)
+        return merge(found, windows, side * overlap)
 
     return detect
