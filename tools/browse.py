@@ -30,7 +30,7 @@ def main() -> None:
 
     done = draw_data(cfg, args.split, args.number, args.out)
     print(
-        f'{done["pictures"]} of {done["all"]} pictures of {args.split}, {done["before"]} labels, {done["after"]} of them '
+        f'{done["pictures"]} of {done["all"]} pictures of {args.split}, {done["before"]} labels in the files, {done["after"]} '
         f'as the network gets them; drawn in {args.out}, in pairs: as it is, and as the network gets it'
     )
 
