@@ -170,7 +170,9 @@ def test_ctrl_c_finishes_the_files(tmp_path, number):
     process = subprocess.Popen([sys.executable, script, source, out, table], stdout=subprocess.PIPE, text=True)
     seen = 0
     while seen < 5:
-        seen += 'frame' in process.stdout.readline()
+        line = process.stdout.readline()
+        assert line, 'it has ended by itself'
+        seen += 'frame' in line
     os.kill(process.pid, number)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 0

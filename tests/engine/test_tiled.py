@@ -53,7 +53,8 @@ def test_boxes_are_those_of_the_tiles(shapes, weights):
         assert (found.bboxes <= np.tile(image.shape[1::-1], 2) + 1).all()
 
 
-def test_the_command_tests_on_tiles(tool_here, shapes, weights, tmp_path, metric):
+@pytest.mark.slow
+def test_the_command_tests_on_tiles(tool_here, shapes, weights, tmp_path):
     data = ('--work-dir', tmp_path, '--cfg-options', f'test_dataloader.dataset.data_root={shapes}/')
     data += ('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False')
     found = {}
