@@ -35,7 +35,7 @@ _late_child = partial(LateRegistry, scope='menet_mm')
 MODELS = _late_child(
     'model',
     parent=root.MODELS,
-    locations=['menet_mm.models', 'menet_mm.deploy.exported'],
+    locations=['menet_mm.models', 'menet_mm.deploy.exported', 'menet_mm.engine.tiled'],
     late={'SSDHead': ('mmdet', 'menet_mm.models.ssd_head')},
 )
 TRANSFORMS = _late_child(

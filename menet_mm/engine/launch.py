@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch.nn import BatchNorm2d, Module
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
-from menet_mm.datasets.doctor import check_annotations
+from menet_mm.datasets.doctor import check_annotations, leaf_configs
 from menet_mm.datasets.identity import check_identity
 from menet_mm.engine.adapt import adapt_data
 from menet_mm.engine.essentials import add_essentials
@@ -71,6 +71,16 @@ def use_tta(cfg: Config) -> None:
     flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
     cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
+
+
+def use_tiles(cfg: Config, side: int, overlap: float) -> None:
+    """Wrap a detector, or set an exported one, so that it looks at tiles of ``side`` pixels, too, which share ``overlap``."""
+    if cfg.model.type == 'menet_mm.ExportedModel':
+        cfg.model.update(tile=side, overlap=overlap)
+    else:
+        pipeline = next(leaf_configs(cfg.test_dataloader.dataset)).pipeline
+        tiles = dict(pipeline=pipeline, side=side, overlap=overlap)
+        cfg.model = ConfigDict(type='menet_mm.TiledModel', module=cfg.model, **tiles)
 
 
 def build_runner(cfg: Config) -> Runner:
