@@ -104,7 +104,7 @@ def video(tmp_path) -> Path:
     path = tmp_path / 'video.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (160, 120))
     for i in range(12):
-        writer.write(np.full((120, 160, 3), 20 * i, np.uint8))
+        writer.write(np.random.default_rng(i).integers(0, 255, (120, 160, 3), np.uint8))
     writer.release()
     return path
 
