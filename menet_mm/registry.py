@@ -35,7 +35,7 @@ _late_child = partial(LateRegistry, scope='menet_mm')
 MODELS = _late_child(
     'model',
     parent=root.MODELS,
-    locations=['menet_mm.models', 'menet_mm.deploy.exported'],
+    locations=['menet_mm.models', 'menet_mm.deploy.exported', 'menet_mm.engine.tiled'],
     late={'SSDHead': ('mmdet', 'menet_mm.models.ssd_head')},
 )
 TRANSFORMS = _late_child(
@@ -48,7 +48,17 @@ DATASETS = _late_child(
     'dataset',
     parent=root.DATASETS,
     locations=['menet_mm.datasets'],
-    late={'BoxDataset': ('mmdet', 'menet_mm.datasets.boxes')},
+    late=dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset'), ('mmdet', 'menet_mm.datasets.detection'))
+    | {
+        'BoxDataset': ('mmdet', 'menet_mm.datasets.boxes'),
+        'CustomDataset': ('mmpretrain', 'menet_mm.datasets.classification'),
+    },
+)
+METRICS = _late_child(
+    'metric',
+    parent=root.METRICS,
+    locations=['menet_mm.evaluation'],
+    late={'CocoMetric': ('mmdet', 'menet_mm.evaluation.coco')},
 )
 LOOPS = _child('loop', parent=root.LOOPS, locations=['menet_mm.engine.loops'])
 HOOKS = _child('hook', parent=root.HOOKS, locations=['menet_mm.engine.hooks'])

@@ -6,7 +6,14 @@ import argparse
 
 from menet_mm.deploy.runtimes import is_exported
 from menet_mm.errors import InputError
-from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
+from menet_mm.utils.cli import (
+    add_config_arguments,
+    add_tile_arguments,
+    add_trust_argument,
+    check_tile_arguments,
+    load_config,
+    run,
+)
 
 #: What mmengine can write, by --out-item.
 ENDINGS = {'pred': ('.pkl', '.pickle'), 'metrics': ('.json', '.yaml', '.yml', '.pkl', '.pickle')}
@@ -31,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='draw or show every n-th picture')
     parser.add_argument('--amp', action='store_true', help='evaluate with automatic mixed precision (GPU)')
     parser.add_argument('--tta', action='store_true', help='average over flips, or what tta_pipeline says')
+    add_tile_arguments(parser)
     add_trust_argument(parser)
     return parser.parse_args()
 
@@ -40,7 +48,12 @@ def main() -> None:
     # mmengine would find out at the end of the test.
     if args.out and not args.out.endswith(ENDINGS[args.out_item]):
         raise InputError(f'--out {args.out} must end in .pkl, or with --out-item metrics in .json')
+    check_tile_arguments(args)
+    if args.tile and args.tta:
+        raise InputError('--tile and --tta do not go together: leave out one')
     cfg = load_config(args)
+    if args.tile and cfg.default_scope != 'mmdet':
+        raise InputError('--tile is for detectors, but this config is a classifier: leave it out')
 
     import mmengine
     from mmengine.config import ConfigDict
@@ -64,11 +77,17 @@ def main() -> None:
             '--tta cannot draw: MMPretrain draws single views only; leave out --tta, or --show and --show-dir'
         )
     if args.amp:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError('--amp needs a GPU, and torch sees none: leave it out')
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir:
         launch.draw_results(cfg, args.show, args.show_dir, args.wait_time, args.interval)
     if args.tta:
         launch.use_tta(cfg)
+    if args.tile:
+        launch.use_tiles(cfg, args.tile, args.overlap)
 
     launch.check_data(cfg, 'test')
     with launch.explain_build_errors():

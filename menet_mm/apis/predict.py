@@ -28,20 +28,15 @@ def predict_folder(
     folder for drawings, ``table`` a JSON file for the results and ``source``. Returns that file's content, ``others``, the
     number of files that are no pictures, and the model's ``seconds``. Raises ``InputError`` if an argument cannot be used.
     """
-    if not 0 <= score_thr <= 1:
-        raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
+    check_arguments(score_thr, table)
     if out and out.exists() and not out.is_dir():
         raise InputError(f'--out {out} is a file: give a folder')
-    if table and table.is_dir():
-        raise InputError(f'--json {table} is a folder: give a file')
     targets, others = find_images(images)
     if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:
         raise InputError(f'--out {out} would overwrite the pictures themselves: give another folder')
     predict, classes = load()
-    if out and (unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]):
-        names = ', '.join(unwritable[:5]) + (', ...' if unwritable[5:] else '')
-        what = f'no font here has all characters of {names}: numbers of classes are drawn instead; install a font, '
-        print(f'{what}such as the package fonts-noto-cjk or fonts-noto-core', file=sys.stderr)
+    if out:
+        check_fonts(classes)
     results, skipped, seconds = [], [], 0.0
     for path, target in track(targets.items(), 'Pictures', len(targets), disable=len(targets) < 5):
         image, defect = read_image(path)
@@ -60,6 +55,22 @@ def predict_folder(
     if table:
         write_text(table, json.dumps(content, indent=1))
     return dict(content, others=others, seconds=seconds)
+
+
+def check_arguments(score_thr: float, table: Path | None) -> None:
+    """Raise ``InputError`` if the threshold is none, or there is a folder in the place of the JSON file."""
+    if not 0 <= score_thr <= 1:
+        raise InputError(f'--score-thr must lie in 0..1, but got {score_thr:g}')
+    if table and table.is_dir():
+        raise InputError(f'--json {table} is a folder: give a file')
+
+
+def check_fonts(classes: list[str] | None) -> None:
+    """Say which classes are drawn as numbers, since no font has their characters."""
+    if unwritable := [name for name in classes or () if not find_font(f'{name} 0123456789.', 24)]:
+        names = ', '.join(unwritable[:5]) + (', ...' if unwritable[5:] else '')
+        what = f'no font here has all characters of {names}: numbers of classes are drawn instead; install a font, '
+        print(f'{what}such as the package fonts-noto-cjk or fonts-noto-core', file=sys.stderr)
 
 
 def describe(found: dict[str, np.ndarray], classes: list[str] | None, score_thr: float) -> dict:

@@ -15,9 +15,10 @@ from mmdet.models.task_modules import AnchorGenerator, YOLOAnchorGenerator
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from menet_mm.datasets.doctor import leaf_configs
 from menet_mm.errors import InputError
@@ -74,10 +75,7 @@ def fit_anchors(cfg: Config) -> Fit:
     Raises:
         InputError: if the config is no SSD's, its pictures have several sizes, or there are no boxes.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model_cfg = deepcopy(cfg.model)
-    model_cfg.backbone.pop('init_cfg', None)
-    model = MODELS.build(model_cfg).eval()
+    model = build_model(cfg)
     if not isinstance(getattr(model, 'bbox_head', None), SSDHead):
         raise InputError(
             f'anchors are fitted for an SSD, not a {type(model).__name__}: choose one such as ssd_menet128_voc'
@@ -99,6 +97,14 @@ def fit_anchors(cfg: Config) -> Fit:
         for name, found in {'training': boxes, 'held out': held_out}.items()
     }
     return Fit(size, shares, sizes, strides)
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build a detector without loading weights."""
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model_cfg = deepcopy(cfg.model)
+    model_cfg.backbone.pop('init_cfg', None)
+    return MODELS.build(model_cfg).eval()
 
 
 def as_the_network_sees(dataloader: dict) -> dict:
@@ -213,3 +219,38 @@ def share_missed(boxes: Tensor, generator: AnchorGenerator, maps: list[tuple[int
     anchors = torch.cat([get_box_tensor(level) for level in generator.grid_priors(maps, device='cpu')])
     best = [overlaps(part, anchors).amax(1) for part in boxes.split(500)]
     return (torch.cat(best) < REACH).double().mean().item()
+
+
+def missed_now(model: nn.Module, dataset: object) -> tuple[int, float] | None:
+    """The number of boxes of a built data set, and the share that no anchor of a detector finds, without augmentation.
+
+    None if it is no SSD, has no boxes, or its pictures are not all resized to one size.
+    """
+    leaves = [leaf for leaf in leaf_configs(dataset) if isinstance(leaf, BaseDataset)]
+    steps = [step for leaf in leaves for step in leaf.pipeline.transforms if type(step).__name__ == 'Resize']
+    sizes = {tuple(step.scale) for step in steps if getattr(step, 'scale', None) and not step.keep_ratio}
+    if len(sizes) != 1 or len(steps) != len(leaves):
+        return None
+    (size,) = sizes
+    rows = []
+    for info in (leaf.get_data_info(index) for leaf in leaves for index in range(min(len(leaf), MAX_PICTURES))):
+        scale = [size[0] / info['width'], size[1] / info['height']] * 2
+        rows += [[value * part for value, part in zip(item['bbox'], scale, strict=True)] for item in info['instances']]
+    return share_of_missed(model, rows, size)
+
+
+@torch.no_grad()
+def share_of_missed(model: nn.Module, boxes: list[list[float]], size: tuple[int, int]) -> tuple[int, float] | None:
+    """The number of boxes (x1, y1, x2, y2) with an area, in pixels of an input of (w, h), and the share that no anchor finds.
+
+    None if the model is no SSD, or there are none.
+    """
+    found = torch.tensor(boxes).reshape(-1, 4).float()
+    found = found[(found[:, 2:] > found[:, :2]).all(1)]
+    if not isinstance(getattr(model, 'bbox_head', None), SSDHead) or not len(found):
+        return None
+    training = model.training
+    picture = torch.zeros(1, 3, *size[::-1], device=next(model.parameters()).device)
+    maps = [tuple(level.shape[-2:]) for level in model.eval().extract_feat(picture)]
+    model.train(training)
+    return len(found), share_missed(found, model.bbox_head.prior_generator, maps)

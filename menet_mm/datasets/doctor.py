@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, Registry
 from rich.progress import track
 
 from menet_mm.datasets.formats import box_dataset, coco, folders, voc
@@ -40,27 +40,39 @@ def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
     for leaf in leaf_configs(dataset):
         if not isinstance(leaf, dict):
             continue  # built already, so its files were read
-        prefix, what = leaf.get('data_prefix') or '', f'the files of {leaf.get("type")}'
-        paths = [leaf.get('data_root'), leaf.get('ann_file')]
-        paths += prefix.values() if isinstance(prefix, dict) else [prefix]
-        backend = (leaf.get('backend_args') or {}).get('backend', 'local')
-        if remote := [path for path in paths if '://' in str(path)] or [backend] * (backend not in LOCAL):
-            _skip(what, f'they are read through {remote[0]}')
+        what = f'the files of {leaf.get("type")}'
+        if remote := is_remote(leaf):
+            _skip(what, f'they are read through {remote}')
         elif check := CHECKS.get(_find_reader(leaf)):
             check(leaf, data_hint)
         else:
             _skip(what, 'their form is not known here')
 
 
-def _find_reader(dataset: dict) -> str | None:
-    """Return the name of the class whose methods read the files: the data set's own or one that it inherits from."""
-    kind, scope = dataset.get('type'), dataset.get('_scope_')
+def is_remote(dataset: dict) -> str | None:
+    """Return through what a data set's config reads files, if they are not files of this machine; else None."""
+    prefix = dataset.get('data_prefix') or ''
+    paths = [dataset.get('data_root'), dataset.get('ann_file')]
+    paths += prefix.values() if isinstance(prefix, dict) else [prefix]
+    backend = (dataset.get('backend_args') or {}).get('backend', 'local')
+    return next((str(path) for path in paths if '://' in str(path)), None if backend in LOCAL else backend)
+
+
+def find_class(config: dict, root: Registry = DATASETS) -> type | None:
+    """Return the class that a config's ``type`` names, in whatever scope it is registered."""
+    kind, scope = config.get('type'), config.get('_scope_')
     if isinstance(kind, str):
         name, kind = f'{scope}.{kind}' if scope and '.' not in kind else kind, None
-        for registry in (DATASETS, *DATASETS.children.values()):
+        # Ours last: they have names of mmdet's, too.
+        for registry in (root, *sorted(root.children.values(), key=lambda child: child.scope == 'menet_mm')):
             with suppress(RuntimeError):  # mmengine's answer to some unknown names
                 kind = kind or registry.get(name)
-    methods = {'load_data_list', 'parse_data_info'}
+    return kind
+
+
+def _find_reader(dataset: dict) -> str | None:
+    """Return the name of the class whose methods read the files: the data set's own or one that it inherits from."""
+    kind, methods = find_class(dataset), {'load_data_list', 'parse_data_info'}
     return next((parent.__name__ for parent in getattr(kind, '__mro__', ()) if methods & vars(parent).keys()), None)
 
 

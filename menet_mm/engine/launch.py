@@ -11,9 +11,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
+from torch.nn import BatchNorm2d, Module
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
-from menet_mm.datasets.doctor import check_annotations
+from menet_mm.datasets.doctor import check_annotations, leaf_configs
+from menet_mm.datasets.identity import check_identity
+from menet_mm.engine.adapt import adapt_data
 from menet_mm.engine.essentials import add_essentials
 from menet_mm.errors import InputError
 
@@ -29,10 +32,15 @@ def check_checkpoint(path: str, trust: bool) -> None:
 
 
 def check_data(cfg: Config, *splits: str) -> None:
-    """Check the annotation files of data sets, of ``splits`` train, val, test, as ``doctor.check_annotations`` does."""
+    """Mend what :func:`menet_mm.engine.adapt.adapt_data` mends, and check names of classes and annotation files.
+
+    ``splits`` are those of train, val, test whose files are read. ``InputError`` says what is wrong.
+    """
+    adapt_data(cfg)
     for split in splits:
         if cfg.get(f'{split}_dataloader'):
             check_annotations(cfg[f'{split}_dataloader'].dataset, cfg.get('data_hint'))
+    check_identity(cfg)
 
 
 def draw_results(cfg: Config, show: bool, folder: str | None, wait_time: float, interval: int) -> None:
@@ -65,6 +73,16 @@ def use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
 
 
+def use_tiles(cfg: Config, side: int, overlap: float) -> None:
+    """Wrap a detector, or set an exported one, so that it looks at tiles of ``side`` pixels, too, which share ``overlap``."""
+    if cfg.model.type == 'menet_mm.ExportedModel':
+        cfg.model.update(tile=side, overlap=overlap)
+    else:
+        pipeline = next(leaf_configs(cfg.test_dataloader.dataset)).pipeline
+        tiles = dict(pipeline=pipeline, side=side, overlap=overlap)
+        cfg.model = ConfigDict(type='menet_mm.TiledModel', module=cfg.model, **tiles)
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun."""
     _start_processes(cfg)
@@ -85,6 +103,22 @@ def check_batches(runner: Runner) -> None:
             f'the training set has {len(loader.dataset)} pictures but a batch takes {loader.batch_size}: '
             'set train_dataloader.batch_size to no more than that'
         )
+    last = len(loader.dataset) % loader.batch_size if not loader.drop_last else 0
+    single = 1 in (loader.batch_size, last) and any(
+        type(module) is BatchNorm2d for module in _norms_of_one_value(runner)
+    )
+    if single and runner.world_size == 1:
+        remedy = (
+            'train_dataloader.drop_last=True' if loader.batch_size > 1 else 'train_dataloader.batch_size to 2 or more'
+        )
+        raise InputError(f"a batch of one picture cannot train the batch norm of the SSD's 1x1 map: set {remedy}")
+
+
+def _norms_of_one_value(runner: Runner) -> Iterator[Module]:
+    """Layers of an SSD, whose last map has one cell, that normalize one value for each picture."""
+    neck = getattr(runner.model, 'neck', None)
+    if type(neck).__name__ == 'SSDNeck':
+        yield from neck.modules()
 
 
 def compile_parts(runner: Runner) -> None:
@@ -111,14 +145,31 @@ def explain_build_errors() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         built = [frame.f_locals for frame in frames if frame.f_code.co_name == 'build_from_cfg']
+        if (
+            isinstance(error, ImportError) and not built
+        ):  # such as TensorBoard, which is asked for when it is first used
+            reason = str(error).split('\n')[0]
+            raise InputError(
+                f'the config asks for what is not installed: {reason}; or take it out of the config'
+            ) from error
         if not built:
             raise
         kind = built[-1].get('obj_type') or built[-1]['cfg']['type']
         reason = str(error.args[0]).partition('. Please check')[0].strip() if error.args else type(error).__name__
-        raise InputError(f"type='{kind}' cannot be built: {reason}; correct its settings in the config") from error
+        raise InputError(f"type='{kind}' cannot be built: {reason}; {_remedy(error, reason)}") from error
+
+
+def _remedy(error: Exception, reason: str) -> str:
+    if isinstance(error, ImportError):
+        return 'install what it needs, or take it out of the config'
+    if "unexpected keyword argument 'classes'" in reason:
+        return 'write metainfo=dict(classes=(...)) instead'
+    if 'unexpected keyword argument' in reason:
+        return 'correct its settings in the config, or write _delete_=True if it replaces another type, whose settings it inherits'
+    return 'correct its settings in the config'
 
 
 def _name_best(cfg: Config) -> str | None:

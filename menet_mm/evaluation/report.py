@@ -39,6 +39,8 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
+    if not table.objects.iloc[-1]:
+        print('These pictures have no objects, so there is no AP: look at the annotations of the test set')
     print(f'checkpoint:       {work_dir / checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
     print(f'loss, mAP curves: {out / "curves.png"}')

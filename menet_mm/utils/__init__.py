@@ -11,13 +11,13 @@ def register_all_modules(init_default_scope: bool = False) -> None:
     """
     from mmengine.registry import init_default_scope as set_default_scope
 
-    from menet_mm.registry import HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+    from menet_mm.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
     for library in filter(find_spec, ('mmdet', 'mmpretrain')):
         import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
     for registry in (HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS, TRANSFORMS):
         registry.import_from_location()
-    for registry in (MODELS, TRANSFORMS):
+    for registry in (DATASETS, METRICS, MODELS, TRANSFORMS):
         for name in registry.late:
             registry.get(name)
     if init_default_scope:

@@ -70,6 +70,23 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
 
 
+def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile`` and ``--overlap``; call :func:`check_tile_arguments` with what was given."""
+    parser.add_argument('--tile', type=int, metavar='PX', help='a detector looks at tiles of so many pixels, too')
+    parser.add_argument('--overlap', type=float, help='share of a tile that its neighbours show, too (default: 0.2)')
+
+
+def check_tile_arguments(args: argparse.Namespace) -> None:
+    """Set the usual overlap; ``InputError`` if it is given alone, or there can be no such tiles."""
+    if args.tile is None and args.overlap is not None:
+        raise InputError('--overlap is of tiles: give --tile, too')
+    args.overlap = 0.2 if args.overlap is None else args.overlap
+    if args.tile is not None:
+        from menet_mm.utils.tiles import check_tiles  # loads OpenCV
+
+        check_tiles(args.tile, args.overlap)
+
+
 def add_config_and_options(parser: argparse.ArgumentParser) -> None:
     """Add the config and ``--cfg-options``; hand both to :func:`menet_mm.utils.config.read_config`."""
     from mmengine.config import DictAction

@@ -177,6 +177,23 @@ def test_the_command_finds_what_it_found_with_the_checkpoint(tool_here, exported
         assert finds_what_is_there(entry['detections'], path)
 
 
+@pytest.mark.slow
+def test_tiles_give_what_they_give_with_the_checkpoint(tool_here, exported, ssd, voc_root, tmp_path):
+    found = []
+    options = ('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False')
+    options += (f'test_dataloader.dataset.data_root={voc_root}', 'test_dataloader.dataset.indices=3')
+    for model in (ssd, exported.path):
+        out = tmp_path / f'{model.stem}.pkl'
+        words = ('--tile', 240, '--out', out, '--work-dir', tmp_path, '--cfg-options', *options)
+        tool_here('test.py', DETECTOR, model, *words)
+        found.append([sample['pred_instances'] for sample in torch.load(out, weights_only=True)])
+    for one, other in zip(*found, strict=True):
+        for score in (0.1, 0.3):
+            assert abs((one['scores'] > score).sum() - (other['scores'] > score).sum()) <= 1
+        count = int((one['scores'] > 0.3).sum())
+        assert torch.allclose(one['scores'][:count], other['scores'][:count], atol=2e-3)
+
+
 def test_objects_in_a_photograph_are_found_without_torch(tool, exported, photographs, without_libraries, tmp_path):
     script = tmp_path / 'detect.py'
     script.write_text(f"""

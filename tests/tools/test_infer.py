@@ -99,6 +99,76 @@ def test_what_cannot_be_done_is_said(infer, options, sentence):
     assert sentence in said
 
 
+@pytest.fixture
+def video(tmp_path) -> Path:
+    path = tmp_path / 'video.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (160, 120))
+    for i in range(12):
+        writer.write(np.full((120, 160, 3), 20 * i, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def blocks(monkeypatch) -> list[tuple[int, ...]]:
+    """In the place of a detector: it finds an object in the middle of each picture, whose shapes are returned."""
+    seen = []
+
+    def detect(image: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(image.shape)
+        centre = np.float32(image.shape[1::-1] * 2) / 2
+        return dict(boxes=(centre + np.float32([-9, -9, 9, 9]))[None], scores=np.array([0.9]), labels=np.array([0]))
+
+    monkeypatch.setattr(inference, 'get_predictor', lambda *_: (detect, list(CLASSES)))
+    return seen
+
+
+TRAINED = ('--config', 'x', '--weights', 'x.pth')
+
+
+def test_a_video_and_a_part_of_it(tool_here, video, blocks, tmp_path):
+    out, table = tmp_path / 'out/drawn.mp4', tmp_path / 'out/frames.jsonl'
+    said = tool_here('infer.py', video, *TRAINED, '--out', out, '--json', table, '--every', 2)
+    assert '6 frames, 6 objects, ' in said
+    assert f'drawn in {out}; results in {table}' in said
+    assert len(table.read_text().splitlines()) == cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    with pytest.raises(SystemExit, match=r'video.avi should have 12 frames, but ended after \d+: it is damaged'):
+        tool_here('infer.py', video, *TRAINED, '--json', table)
+    assert 0 < len(table.read_text().splitlines()) < 12
+
+
+def test_tiles_of_pictures_and_videos(tool_here, video, blocks, shapes, tmp_path):
+    picture, table = shapes / 'VOC2007/JPEGImages/test_00000.jpg', tmp_path / 'results.json'
+    tool_here('infer.py', picture, *TRAINED, '--json', table, '--tile', 80, '--overlap', 0.25)
+    (entry,) = json.loads(table.read_text())['results']
+    tiles = len(blocks) - 1
+    assert tiles > 1
+    assert set(blocks[1:]) == {(80, 80, 3)}
+    assert len(entry['detections']) == tiles  # the one of the whole picture is small, and so a tile's
+    blocks.clear()
+    said = tool_here('infer.py', video, *TRAINED, '--json', table, '--tile', 120)
+    assert '12 frames, 24 objects, ' in said
+    assert set(blocks) == {(120, 160, 3), (120, 120, 3)}
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        (['{video}', '{video}'], 'a video, camera or stream must be given alone'),
+        (['{picture}', '--every', '2'], '--every is of videos: leave it out'),
+        (['{picture}', '--overlap', '0.5'], '--overlap is of tiles: give --tile, too'),
+        (['{picture}', '--tile', '-1'], '--tile must be at least 32 pixels, but got -1'),
+        (['{video}', '--out', 'folder'], 'must be a file for the drawn video, ending in .mp4 or .avi'),
+    ],
+)
+def test_what_cannot_be_done_with_videos_and_tiles_is_said(tool_here, video, blocks, shapes, words, sentence):
+    given = dict(video=video, picture=shapes / 'VOC2007/JPEGImages/test_00000.jpg')
+    with pytest.raises(SystemExit, match=f'^error: .*{sentence}'):
+        tool_here('infer.py', *TRAINED, *(word.format(**given) for word in words))
+    assert not blocks
+
+
 @pytest.mark.photographs
 @pytest.mark.slow
 def test_authors_classifier_names_what_is_in_a_real_picture(tool, shared, tmp_path):
