@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 NAMES = ["o'clock", 'traffic light', 'été', '猫']
-SHORT = ['train_cfg.val_interval=1', 'param_scheduler.0.end=1', 'train_dataloader.batch_size=4']
+SHORT = ['train_cfg.val_interval=2', 'param_scheduler.0.end=1', 'train_dataloader.batch_size=4']
 WITHOUT_WORKERS = [f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')]
 WITHOUT_WORKERS += [f'{split}_dataloader.persistent_workers=False' for split in ('train', 'val', 'test')]
 
@@ -24,12 +24,11 @@ def project(command, labelled_sets, tmp_path, request):
     return write
 
 
-def train_and_test(command, train: list[str], test: list[str], options: list[str]) -> Path:
-    """Train one epoch instead of all, and test; returns the checkpoint."""
+def train_briefly(command, train: list[str], test: list[str], options: list[str]) -> Path:
+    """Train one epoch instead of all; returns the checkpoint that the test takes."""
     checkpoint = command.folder / test[2]
     command(*train, '--cfg-options', 'train_cfg.max_epochs=1', *SHORT, *options)
     checkpoint.with_name('epoch_1.pth').replace(checkpoint)
-    command(*test)
     return checkpoint
 
 
@@ -37,7 +36,8 @@ def train_and_test(command, train: list[str], test: list[str], options: list[str
 @pytest.mark.export
 def test_a_detector_trains_tests_reports_exports_and_infers_without_an_edit(command, project, labelled_sets, tmp_path):
     train, test, export = project('yolo')
-    checkpoint = train_and_test(command, train, test, WITHOUT_WORKERS)
+    checkpoint = train_briefly(command, train, test, WITHOUT_WORKERS)
+    command(*test)
     assert 'traffic light' in command('report.py', train[1], checkpoint.parent / 'predictions.pkl')
     assert 'differ from PyTorch by up to' in command(*export)
     pictures, found = next((labelled_sets / 'yolo').rglob('*.jpg')).parent, tmp_path / 'found.json'
@@ -51,16 +51,17 @@ def test_a_detector_trains_tests_reports_exports_and_infers_without_an_edit(comm
 @pytest.mark.export
 def test_a_classifier_of_folders_trains_tests_and_exports(command, project):
     train, test, export = project('folders')
-    train_and_test(command, train, test, WITHOUT_WORKERS)
+    train_briefly(command, train, test, WITHOUT_WORKERS)
+    assert 'accuracy/top1' in command(*test)
     assert 'differ from PyTorch by up to' in command(*export)
     described = json.loads((command.folder / f'{export[-1]}.json').read_text())
     assert described['classes'] == NAMES
 
 
 @pytest.mark.slow
-def test_poor_coco_trains_with_workers_and_either_metric(command, project, tmp_path):
+def test_poor_coco_trains_with_workers_and_is_measured_by_cocos_metric(command, project, tmp_path):
     train, test, _ = project('coco')
-    checkpoint = train_and_test(command, train, test, [])
+    checkpoint = train_briefly(command, train, test, [])
     metric = "test_evaluator = dict(_delete_=True, _scope_='mmdet', type='CocoMetric', metric='bbox')"
     (tmp_path / 'coco.py').write_text(f'_base_ = {train[1]!r}\n{metric}\n')
     said = command('test.py', tmp_path / 'coco.py', checkpoint)
