@@ -18,6 +18,7 @@ class Recipe:
         epochs, val_interval: length of the training, and epochs between two tests.
         warm_up: iterations in which the learning rate rises.
         average: share of the newest weights in the averaged ones, as mmengine's ``EMAHook`` takes it.
+        workers: processes that load pictures.
     """
 
     batch: int
@@ -25,6 +26,7 @@ class Recipe:
     val_interval: int
     warm_up: int
     average: float
+    workers: int
 
 
 def fit_recipe(pictures: int, task: str = 'detector', gpu: bool = False) -> Recipe:
@@ -44,4 +46,5 @@ def fit_recipe(pictures: int, task: str = 'detector', gpu: bool = False) -> Reci
         warm_up=max(1, min(WARM_UP, iterations // 10)),
         # The average reaches back over a tenth of the training.
         average=round(min(0.5, 10 / iterations), 5),
+        workers=4 if gpu else 1,
     )

@@ -58,9 +58,10 @@ def _schedule(recipe: Recipe) -> str:
 def _loaders(recipe: Recipe) -> str:
     lines = ''
     for split in ('train', 'val', 'test'):
-        batch = f'batch_size={recipe.batch}, ' if split == 'train' else ''
+        settings = f'batch_size={recipe.batch}, ' if split == 'train' else ''
+        settings += f'num_workers={recipe.workers}, '
         lines += (
-            f"{split}_dataloader = dict({batch}dataset=dict(ann_file='{{{{ fileDirname }}}}/{split}.txt', **data))\n"
+            f"{split}_dataloader = dict({settings}dataset=dict(ann_file='{{{{ fileDirname }}}}/{split}.txt', **data))\n"
         )
     return lines
 

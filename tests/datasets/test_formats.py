@@ -306,6 +306,15 @@ def test_a_folder_of_two_formats_or_none_is_refused(shapes, tmp_path):
         read_labels(tmp_path / 'nowhere')
 
 
+def test_a_picture_of_the_same_name_elsewhere_is_another_one(tmp_path):
+    for folder in 'ab':
+        draw_picture(tmp_path / folder / '1.jpg')
+    entries = [dict(id=i, file_name=f'{folder}/1.jpg') for i, folder in enumerate('abc')]
+    labels = coco(tmp_path, images=entries, annotations=[])
+    assert sorted(labels.pictures) == ['a/1.jpg', 'b/1.jpg']
+    assert any('c/1.jpg' in line for line in labels.said())
+
+
 def test_no_picture_outside_the_folder_is_taken(tmp_path):
     draw_picture(tmp_path / 'outside.jpg')
     inside = tmp_path / 'inside'

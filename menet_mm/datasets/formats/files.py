@@ -113,7 +113,8 @@ class Files:
         last = PureWindowsPath(parts[-1].lower())
         for key in (last.name, last.stem if last.suffix in (*PICTURES, '.xml', '.json') else last.name):
             if found := self._by_name.get(key):
-                return max(found, key=lambda path: _shared(path, near))
+                # A name with folders that fit none of several pictures says which one is meant, and that it is not there.
+                return None if len(parts) > 1 and len(found) > 1 else max(found, key=lambda path: _shared(path, near))
         return None
 
 

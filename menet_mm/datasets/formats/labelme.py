@@ -35,6 +35,9 @@ def read(files: Files) -> Labels:
             if not found:
                 labels.note('annotations have no picture, and are left out', path)
                 continue
+            if files.id_of(found) in labels.pictures:
+                labels.note('annotations are of a picture that has one already, and are left out', path)
+                continue
             size = tuple(int(content.get(key) or 0) for key in ('imageWidth', 'imageHeight'))
             boxes = [box for shape in content['shapes'] if (box := _box(shape, path, labels))]
             labels.pictures[files.id_of(found)] = Picture(found, size if min(size) > 0 else None, boxes, source=path)
