@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from menet_mm.apis.predict import predict_folder
-from menet_mm.apis.video import is_video, predict_video
+from menet_mm.apis.video import is_video, predict_video, without_password
 from menet_mm.errors import InputError
 from menet_mm.utils.cli import add_tile_arguments, add_trust_argument, check_tile_arguments, run
 from menet_mm.utils.tiles import tiled
@@ -56,7 +56,7 @@ def infer_video(args: argparse.Namespace) -> None:
     """Run a model over a video and print a summary: behind lines of JSON on stdout, on stderr."""
     source = args.images[0]
     done = predict_video(lambda: load(args), source, args.out, args.json, args.score_thr, args.every or 1)
-    frames, seconds = done['frames'], done['seconds']
+    frames, seconds, source = done['frames'], done['seconds'], without_password(source)
     print(
         f'{frames} frames, {done["objects"]} objects, {frames / max(seconds, 1e-9):.1f} frames a second'
         f' (the model alone: {frames / max(done["model_seconds"], 1e-9):.1f})'

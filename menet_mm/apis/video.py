@@ -1,6 +1,7 @@
 """Results of a model for a video, a camera or a stream: a drawn video, a line of JSON a frame; works without torch."""
 
 import json
+import re
 import signal
 import threading
 import time
@@ -36,6 +37,11 @@ def is_video(source: str) -> bool:
     return number or source.lower().startswith(STREAMS) or source.lower().endswith(SUFFIXES)
 
 
+def without_password(source: str) -> str:
+    """Return a stream's address as it may be shown."""
+    return re.sub('//[^/@]*@', '//', source)
+
+
 class Video:
     """Frames of a video, a camera or a stream, read ahead by a thread so that decoding and a model overlap.
 
@@ -51,7 +57,7 @@ class Video:
         found, self._first = self._capture.read()
         if not found:
             self._capture.release()
-            raise InputError(f'{source} has no frame that can be read: it is empty or damaged')
+            raise InputError(f'{without_password(source)} has no frame that can be read: it is empty or damaged')
         fps, count = (self._capture.get(what) for what in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.fps = fps if 1 <= fps <= 1000 else USUAL_FPS
         self.count = int(count) if 1 <= count < 2**31 else None
@@ -127,7 +133,8 @@ def _open(source: str) -> cv2.VideoCapture:
             f'no camera {camera} here that can be opened: give the number of one that is connected and free'
         )
     if '://' in source:
-        raise InputError(f'{source} is no stream that can be read now: look at the address, and try it in a player')
+        shown = without_password(source)
+        raise InputError(f'{shown} is no stream that can be read now: look at the address, and try it in a player')
     raise InputError(
         f'{source} cannot be read as a video: it is empty, damaged, or of a kind that OpenCV does not know'
     )

@@ -108,7 +108,10 @@ def test_a_video_that_is_cut_off_gives_what_there_is(tmp_path):
         (dict(source='{tmp}/text.mkv'), 'text.mkv cannot be read as a video: it is empty, damaged'),
         (dict(source='{tmp}/head.mp4'), 'head.mp4 cannot be read as a video: it is empty, damaged'),
         (dict(source='63'), 'no camera 63 here that can be opened'),
-        (dict(source='http://127.0.0.1:9/x.mjpg'), 'x.mjpg is no stream that can be read now'),
+        (
+            dict(source='http://me:secret@127.0.0.1:9/x.mjpg'),
+            '^http://127.0.0.1:9/x.mjpg is no stream that can be read',
+        ),
         (dict(every=0), '--every must be at least 1, but got 0'),
         (dict(score_thr=2), '--score-thr must lie in 0..1, but got 2'),
         (dict(out='{tmp}/folder'), 'must be a file for the drawn video, ending in .mp4 or .avi'),
