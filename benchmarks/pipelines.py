@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 
-from menet_mm.datasets.doctor import check_annotations, leaf_configs
+from menet_mm.datasets.doctor.start import check_annotations, leaf_configs
 from menet_mm.errors import InputError
 from menet_mm.utils.config import find_config
 

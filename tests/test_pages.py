@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from menet_mm import InputError
-from menet_mm.datasets.doctor import check_annotations, check_images
+from menet_mm.datasets.doctor.start import check_annotations, check_images
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md'), ROOT / 'examples/downstream/README.md'])

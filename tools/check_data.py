@@ -23,9 +23,9 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from menet_mm.datasets.check_page import summary, write_json, write_page
-    from menet_mm.datasets.checkup import check_config, check_folder
-    from menet_mm.datasets.mend import write_clean_lists
+    from menet_mm.datasets.doctor.checkup import check_config, check_folder
+    from menet_mm.datasets.doctor.mend import write_clean_lists
+    from menet_mm.datasets.doctor.page import summary, write_json, write_page
 
     is_folder = Path(args.data).is_dir()
     exam, findings = check_folder(Path(args.data), args.format) if is_folder else check_config(args.data)

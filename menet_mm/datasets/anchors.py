@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from menet_mm.datasets.doctor import leaf_configs
+from menet_mm.datasets.doctor.start import leaf_configs
 from menet_mm.errors import InputError
 from menet_mm.models.ssd_loss import overlaps
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch import Tensor, nn
 
-from menet_mm.datasets.doctor import leaf_configs
+from menet_mm.datasets.doctor.start import leaf_configs
 from menet_mm.errors import InputError
 
 from .description import Step

@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from torch.nn import BatchNorm2d, Module
 
 from menet_mm.checkpoints import read_checkpoint, use_tensors_only
-from menet_mm.datasets.doctor import check_annotations, leaf_configs
-from menet_mm.datasets.identity import check_identity
+from menet_mm.datasets.doctor.identity import check_identity
+from menet_mm.datasets.doctor.start import check_annotations, leaf_configs
 from menet_mm.engine.adapt import adapt_data
 from menet_mm.engine.essentials import add_essentials
 from menet_mm.errors import InputError

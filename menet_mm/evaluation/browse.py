@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 
-from menet_mm.datasets.doctor import check_annotations, leaf_configs
+from menet_mm.datasets.doctor.start import check_annotations, leaf_configs
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import draw_result, read_image, write_image
 

@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS, i
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-from menet_mm.datasets.doctor import leaf_configs
+from menet_mm.datasets.doctor.start import leaf_configs
 from menet_mm.datasets.shapes import CLASSES
 
 CONFIGS = sorted(Path('configs').glob('*.py'))

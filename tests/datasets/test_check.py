@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from menet_mm.datasets.examine import Exam, Part
-from menet_mm.datasets.kinds import KINDS, find
+from menet_mm.datasets.doctor.examine import Exam, Part
+from menet_mm.datasets.doctor.kinds import KINDS, find
 from menet_mm.datasets.labels import Box, Labels, Picture
 from menet_mm.datasets.shapes import make_shapes
 

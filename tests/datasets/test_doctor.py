@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 
 from menet_mm import InputError
-from menet_mm.datasets.doctor import check_annotations, check_images
+from menet_mm.datasets.doctor.start import check_annotations, check_images
 from menet_mm.datasets.shapes import CLASSES
 
 OBJECT = (
@@ -215,7 +215,7 @@ def test_broken_images_are_named(voc, damage):
 
 
 def test_large_sets_are_sampled(voc, monkeypatch):
-    monkeypatch.setattr('menet_mm.datasets.doctor.MAX_IMAGES', 5)
+    monkeypatch.setattr('menet_mm.datasets.doctor.start.MAX_IMAGES', 5)
     assert check_images(DATASETS.build(voc)) == 5
 
 

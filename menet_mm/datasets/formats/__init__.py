@@ -1,4 +1,4 @@
-"""Forms of annotations that can be checked before a data set is built, one file each; ``doctor.py`` lists them.
+"""Forms of annotations that can be checked before a data set is built, one file each; ``doctor/start.py`` lists them.
 
 ``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`menet_mm.InputError`.
 """

@@ -13,10 +13,10 @@ from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
 from menet_mm.checkpoints import check_fit, compare
-from menet_mm.datasets.doctor import check_images
-from menet_mm.datasets.identity import check_recorded
-from menet_mm.datasets.repeats import check_repeats
-from menet_mm.datasets.summary import log_summary
+from menet_mm.datasets.doctor.identity import check_recorded
+from menet_mm.datasets.doctor.repeats import check_repeats
+from menet_mm.datasets.doctor.start import check_images
+from menet_mm.datasets.doctor.summary import log_summary
 from menet_mm.errors import InputError
 from menet_mm.registry import HOOKS
 

@@ -7,7 +7,7 @@ from collections import Counter
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from menet_mm.datasets.doctor import leaf_configs
+from menet_mm.datasets.doctor.start import leaf_configs
 
 #: Of larger sets only the number of pictures is said: counting takes about a second for each 100,000.
 MAX_COUNTED = 300_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from menet_mm.datasets.cases import Finding
-from menet_mm.datasets.examine import Exam, Part
+from menet_mm.datasets.doctor.cases import Finding
+from menet_mm.datasets.doctor.examine import Exam, Part
 from menet_mm.errors import InputError
 from menet_mm.utils.files import write_text
 

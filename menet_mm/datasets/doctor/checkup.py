@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from menet_mm.datasets.cases import Finding
-from menet_mm.datasets.examine import Exam, read_config_data, read_folder, read_pictures
-from menet_mm.datasets.kinds import find
+from menet_mm.datasets.doctor.cases import Finding
+from menet_mm.datasets.doctor.examine import Exam, read_config_data, read_folder, read_pictures
+from menet_mm.datasets.doctor.kinds import find
 from menet_mm.utils.config import read_config
 
 

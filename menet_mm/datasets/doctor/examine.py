@@ -15,7 +15,7 @@ from mmengine.config import Config
 from PIL import Image
 from rich.progress import track
 
-from menet_mm.datasets.doctor import find_class, is_remote, leaf_configs
+from menet_mm.datasets.doctor.start import find_class, is_remote, leaf_configs
 from menet_mm.datasets.formats import Notes, class_names, coco, folders, voc
 from menet_mm.datasets.formats.files import PICTURES, Header, read_header, read_text
 from menet_mm.datasets.labels import Box, Labels, Picture

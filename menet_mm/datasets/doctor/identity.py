@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import repeat
 from pathlib import Path
 
 from mmengine.config import Config
 
-from menet_mm.datasets.doctor import find_class, is_remote, leaf_configs
+from menet_mm.datasets.doctor.start import find_class, is_remote, leaf_configs
 from menet_mm.datasets.formats import class_names, folders
 from menet_mm.errors import InputError
 
@@ -43,11 +45,22 @@ def check_recorded(recorded: Sequence[str] | None, classes: Sequence[str] | None
     same = sorted(map(str, recorded)) == sorted(map(str, classes))
     if not recorded or not classes or recorded == classes or not (same or strict):
         return
+    if (
+        not same
+        and len(recorded) == len(classes)
+        and all(map(_alike, recorded, classes, repeat(recorded), repeat(classes)))
+    ):
+        return  # a library's spelling that changed with its version, as two of ImageNet's did
     what = 'in another order' if same else 'of other names'
     raise InputError(
         f'the model was trained on classes {what} than those of the data set: its own are {_written(recorded)}, the data '
         f'set has {_written(classes)}; set metainfo.classes to its names, in its order'
     )
+
+
+def _alike(one: str, two: str, recorded: list[str], classes: list[str]) -> bool:
+    """Whether two names are one, or two spellings of a name that stands in no other place."""
+    return one == two or (one not in classes and two not in recorded and SequenceMatcher(None, str(one), str(two)).ratio() > 0.8)
 
 
 def _names_of(dataset: dict, place: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from menet_mm.datasets.cases import (
+from menet_mm.datasets.doctor.cases import (
     BEYOND,
     TINY,
     Case,
@@ -35,7 +35,7 @@ from menet_mm.datasets.cases import (
     undecodable,
     wrong_ending,
 )
-from menet_mm.datasets.examine import Exam
+from menet_mm.datasets.doctor.examine import Exam
 from menet_mm.datasets.labels import Box, Labels
 from menet_mm.datasets.splits import group_copies
 

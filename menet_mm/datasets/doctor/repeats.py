@@ -8,7 +8,7 @@ from collections import Counter
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from menet_mm.datasets.doctor import MAX_IMAGES, leaf_configs
+from menet_mm.datasets.doctor.start import MAX_IMAGES, leaf_configs
 from menet_mm.errors import InputError
 
 

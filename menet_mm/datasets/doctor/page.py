@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from menet_mm.datasets.cases import Case, Finding
-from menet_mm.datasets.examine import Exam
+from menet_mm.datasets.doctor.cases import Case, Finding
+from menet_mm.datasets.doctor.examine import Exam
 from menet_mm.datasets.formats.files import read_header
 from menet_mm.datasets.labels import Box, Picture
 from menet_mm.utils.files import write_text

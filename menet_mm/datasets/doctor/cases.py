@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from menet_mm.datasets.examine import Exam, Facts
+from menet_mm.datasets.doctor.examine import Exam, Facts
 from menet_mm.datasets.labels import Box, Picture
 
 #: Endings by Pillow's name of a format.
