@@ -3,6 +3,7 @@ import logging
 import pickle
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 
 from menet_mm import InputError
+from menet_mm.datasets.doctor.identity import check_recorded
 from menet_mm.datasets.doctor.start import check_annotations, check_images
 from menet_mm.datasets.shapes import CLASSES
 
@@ -330,3 +332,20 @@ def test_mmpretrains_cifar10_trains(tool, tmp_path):
     assert 'files of SmallCIFAR10 are not checked' in log
     assert 'the pictures of SmallCIFAR10 are not checked' in log
     assert (tmp_path / 'work/epoch_1.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    ('recorded', 'classes', 'same'),
+    [
+        (('cat', 'dog'), ('cat', 'dog'), True),
+        (('cat', 'dog'), ('dog', 'cat'), False),
+        (('cat', 'dog'), ('cat', 'cow'), False),
+        (('cat', 'dog'), ('cat', 'dog', 'cow'), False),
+        (('black bear, Ursus americans', 'dog'), ('black bear, Ursus americanus', 'dog'), True),
+        (('bolt_a', 'bolt_b'), ('bolt_b', 'bolt_c'), False),
+    ],
+)
+def test_classes_that_a_checkpoint_was_trained_on(recorded, classes, same):
+    """A spelling may differ, as it does between two versions of ImageNet's names, but no class may take another's place."""
+    with nullcontext() if same else pytest.raises(InputError, match='set metainfo.classes'):
+        check_recorded(recorded, classes, strict=True)

@@ -60,7 +60,9 @@ def check_recorded(recorded: Sequence[str] | None, classes: Sequence[str] | None
 
 def _alike(one: str, two: str, recorded: list[str], classes: list[str]) -> bool:
     """Whether two names are one, or two spellings of a name that stands in no other place."""
-    return one == two or (one not in classes and two not in recorded and SequenceMatcher(None, str(one), str(two)).ratio() > 0.8)
+    return one == two or (
+        one not in classes and two not in recorded and SequenceMatcher(None, str(one), str(two)).ratio() > 0.8
+    )
 
 
 def _names_of(dataset: dict, place: str) -> list[str]:
