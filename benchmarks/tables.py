@@ -44,7 +44,7 @@ def to_markdown(path: Path, conditions: Sequence[str] = ()) -> str:
         rows = rows[rows[column].astype(str).isin(values.split(','))]
     if rows.empty:
         raise InputError(f'{path.name} has no row with {" and ".join(conditions) or "a measurement"}')
-    forms = dict(pipeline=_pipelines, operators=_operators, what=_costs)
+    forms = dict(pipeline=_pipelines, operators=_operators, what=_costs, video_fps=_videos)
     form = next((form for column, form in forms.items() if column in rows), _networks)
     lines = form(rows)
     return '\n'.join([*lines, '', _stamp(all_rows)])
@@ -79,6 +79,14 @@ def _costs(rows: pd.DataFrame) -> list[str]:
     return lines + [f'| {r.what} | {r.plain_ms:.4g} | {r.ours_ms:.4g} | {r.ratio:.3f} |' for r in rows.itertuples()]
 
 
+def _videos(rows: pd.DataFrame) -> list[str]:
+    lines = ['| network | runtime | result | alone, frames/s | in a video | ratio |', '|---|---|---|---|---|---|']
+    return lines + [
+        f'| {r.network} | {r.runtime} | {r.result} | {r.alone_fps:.1f} | {r.video_fps:.1f} | {r.ratio:.2f} |'
+        for r in rows.itertuples()
+    ]
+
+
 def _operators(rows: pd.DataFrame) -> list[str]:
     table = rows.pivot_table('operators', 'part', ['head', 'batch'], sort=False)
     names = [f'{head}, batch {batch}' for head, batch in table]
@@ -107,7 +115,7 @@ def _stamp(rows: pd.DataFrame) -> str:
     machine = (
         f'{first.cpu} with {first.vectors}, {first.cores} cores, Python {first.python}, {libraries}; {first.date}.'
     )
-    if not {'pipeline', 'operators', 'what'}.isdisjoint(rows):
+    if not {'pipeline', 'operators', 'what', 'video_fps'}.isdisjoint(rows):
         return machine
     whole = 'skip' in rows and any(rows['skip'])
     reference = 'the whole form' if whole else f'{first.network} of {first.source}, {first.runtime}, {first.form}'

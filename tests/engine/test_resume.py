@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow  # whole command lines
+
 WORKERS = 'train_dataloader.update(num_workers=2, persistent_workers={})'
 AVERAGED = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]  # the usual way, which replaces the base's"
 #: A config, its lines, and the number of processes.
@@ -60,7 +62,6 @@ def test_stopped_within_an_epoch(command, training, state, differences, tmp_path
     assert {path.name for path in whole.glob('*.pth')} == {path.name for path in (tmp_path / 'work').glob('*.pth')}
 
 
-@pytest.mark.slow
 def test_killed_at_random(command, training, state, differences, tmp_path):
     """Twenty epochs of a few iterations, saved every fifth of a second, too, and twenty kills."""
     start, _ = training

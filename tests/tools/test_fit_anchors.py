@@ -18,6 +18,7 @@ def options(tmp_path_factory) -> list[str]:
     return ['--cfg-options', *(f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test'))]
 
 
+@pytest.mark.slow
 def test_the_lines_train(tool, tool_here, options, tmp_path):
     # Anchors that find nothing.
     misfit = (
