@@ -126,7 +126,8 @@ def read_boxes(dataloader: dict) -> tuple[Tensor, tuple[int, int]]:
     """
     loader = Runner.build_dataloader(deepcopy(dataloader), seed=0)
     boxes, sizes = [], set()
-    for batch in islice(loader, -(-MAX_PICTURES // loader.batch_size)):
+    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    for batch in islice(loader, -(-MAX_PICTURES // size)):
         boxes += [get_box_tensor(sample.gt_instances.bboxes) for sample in batch['data_samples']]
         sizes |= {tuple(picture.shape[-2:]) for picture in batch['inputs']}
     if len(sizes) > 1:

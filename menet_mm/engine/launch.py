@@ -106,19 +106,18 @@ def build_runner(cfg: Config) -> Runner:
 def check_batches(runner: Runner) -> None:
     """Raise ``InputError`` if the training set does not fill a batch; building a schedule for none would fail obscurely."""
     loader = runner.train_loop.dataloader
+    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     if len(loader) == 0:
         raise InputError(
-            f'the training set has {len(loader.dataset)} pictures but a batch takes {loader.batch_size}: '
+            f'the training set has {len(loader.dataset)} pictures but a batch takes {size}: '
             'set train_dataloader.batch_size to no more than that'
         )
-    last = len(loader.dataset) % loader.batch_size if not loader.drop_last else 0
-    single = 1 in (loader.batch_size, last) and any(
-        type(module) is BatchNorm2d for module in _norms_of_one_value(runner)
-    )
+    if loader.batch_size is None:
+        return  # a batch sampler of its own says which pictures come together
+    last = len(loader.dataset) % size if not loader.drop_last else 0
+    single = 1 in (size, last) and any(type(module) is BatchNorm2d for module in _norms_of_one_value(runner))
     if single and runner.world_size == 1:
-        remedy = (
-            'train_dataloader.drop_last=True' if loader.batch_size > 1 else 'train_dataloader.batch_size to 2 or more'
-        )
+        remedy = 'train_dataloader.drop_last=True' if size > 1 else 'train_dataloader.batch_size to 2 or more'
         raise InputError(f"a batch of one picture cannot train the batch norm of the SSD's 1x1 map: set {remedy}")
 
 
