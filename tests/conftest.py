@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+import unittest.mock
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -195,7 +196,9 @@ def tool_here() -> Callable[..., str]:
     def call(name: str, *args: object) -> str:
         said = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)
         words = [str(ROOT / word) if str(word).startswith('configs/') else str(word) for word in args]
-        with warnings.catch_warnings(), redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
+        # A command sets variables of its own process, such as torch's switch to load tensors alone.
+        environment = unittest.mock.patch.dict(os.environ)
+        with warnings.catch_warnings(), redirect_stdout(said), environment, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, 'argv', [name, *words])
             try:
                 runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')

@@ -53,9 +53,10 @@ def adapt_data(cfg: Config) -> None:
 def _check_input_size(cfg: Config) -> None:
     """Refuse a size of pictures that the config's own file sets, and that no step of a pipeline has taken."""
     path = Path(cfg.filename or '')
-    set_here = (
-        re.search(r'^input_size *= *(\d+)', path.read_text(encoding='utf-8'), re.MULTILINE) if path.is_file() else None
-    )
+    text = path.read_text(encoding='utf-8') if path.is_file() else ''
+    # A file without a base, such as a work dir's copy, has the variables of all its bases.
+    inherits = re.search(r'^_base_ *=', text, re.MULTILINE)
+    set_here = inherits and re.search(r'^input_size *= *(\d+)', text, re.MULTILINE)
     loaders = [cfg.get(f'{split}_dataloader') or {} for split in SPLITS]
     leaves = [
         leaf for loader in loaders for leaf in leaf_configs(loader.get('dataset') or {}) if isinstance(leaf, dict)

@@ -63,20 +63,20 @@ def test_stopped_within_an_epoch(command, training, state, differences, tmp_path
 
 
 def test_killed_at_random(command, training, state, differences, tmp_path):
-    """Twenty epochs of a few iterations, saved every fifth of a second, too, and twenty kills."""
+    """Forty epochs of a few iterations, saved every fifth of a second, too, and twenty kills."""
     start, _ = training
     rng, work = random.Random(0), tmp_path / 'work'
-    words = ('--checkpoint-minutes', 0.003, '--cfg-options', 'train_cfg.max_epochs=20', 'train_cfg.val_interval=7')
+    words = ('--checkpoint-minutes', 0.003, '--cfg-options', 'train_cfg.max_epochs=40', 'train_cfg.val_interval=7')
     finish(command, start(tmp_path / 'whole', *words))
     killed = 0
     for _ in range(KILLS):
         started = start(work, '--resume', *words)
         command.until(started[0], 'Epoch(train) [', or_ended=True)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.25))
         for pid, _ in started:
             os.kill(pid, signal.SIGKILL)
         killed += all([command.ask(pid) == -signal.SIGKILL for pid, _ in started])
     assert killed > KILLS / 2  # the others had ended by then
     finish(command, start(work, '--resume', *words))
-    assert not differences(state(work / 'epoch_20.pth'), state(tmp_path / 'whole/epoch_20.pth'))
+    assert not differences(state(work / 'epoch_40.pth'), state(tmp_path / 'whole/epoch_40.pth'))
     assert not list(work.glob('.*partial*'))
