@@ -71,7 +71,6 @@ def use_tta(cfg: Config) -> None:
     flip_pipeline = [*images, dict(type='TestTimeAug', transforms=[flips, *([step] for step in load), [pack]])]
     cfg.model = ConfigDict(**cfg.get('tta_model', model), module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip_pipeline)
-    _leave_out_ema(cfg)
 
 
 def use_tiles(cfg: Config, side: int, overlap: float) -> None:
@@ -82,13 +81,6 @@ def use_tiles(cfg: Config, side: int, overlap: float) -> None:
         pipeline = next(leaf_configs(cfg.test_dataloader.dataset)).pipeline
         tiles = dict(pipeline=pipeline, side=side, overlap=overlap)
         cfg.model = ConfigDict(type='menet_mm.TiledModel', module=cfg.model, **tiles)
-        _leave_out_ema(cfg)
-
-
-def _leave_out_ema(cfg: Config) -> None:
-    """Take EMAHook out for a test of a wrapped model, into whose copy it does not load. A checkpoint has the averages already."""
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if str(hook.get('type')).rpartition('.')[2] != 'EMAHook']
 
 
 def build_runner(cfg: Config) -> Runner:

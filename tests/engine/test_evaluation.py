@@ -90,19 +90,3 @@ def test_two_processes_learn_what_one_learns(command, small_detector, small_clas
     expected, found = (state(tmp_path / name / 'epoch_10.pth')['state_dict'] for name in ('one', 'two'))
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-@pytest.mark.parametrize('option', [('--tta',), ('--tile', 60)], ids=['tta', 'tile'])
-def test_averaged_weights_of_a_wrapped_model(command, small_detector, tmp_path, option):
-    """EMAHook loads a checkpoint into a copy of the model, which with a wrapped one gave random weights."""
-    plain = small_detector(tmp_path / 'plain.py', SHORT)
-    averaged = small_detector(tmp_path / 'averaged.py', SHORT + "custom_hooks = [dict(type='EMAHook')]\n")
-    command('train.py', averaged, '--work-dir', tmp_path / 'work')
-    found = []
-    for config in (plain, averaged):
-        words = ('test.py', config, tmp_path / 'work/epoch_1.pth', *option, '--work-dir', tmp_path)
-        command(*words, '--out', tmp_path / 'found.pkl')
-        found.append([each['pred_instances'] for each in torch.load(tmp_path / 'found.pkl', weights_only=True)])
-    assert sum(len(each['scores']) for each in found[0])
-    for one, two in zip(*found, strict=True):
-        torch.testing.assert_close(one, two)
