@@ -48,10 +48,10 @@ DATASETS = _late_child(
     'dataset',
     parent=root.DATASETS,
     locations=['menet_mm.datasets'],
-    late=dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset'), ('mmdet', 'menet_mm.datasets.detection'))
+    late=dict.fromkeys(('XMLDataset', 'VOCDataset', 'CocoDataset'), ('mmdet', 'menet_mm.datasets.libraries.detection'))
     | {
         'BoxDataset': ('mmdet', 'menet_mm.datasets.boxes'),
-        'CustomDataset': ('mmpretrain', 'menet_mm.datasets.classification'),
+        'CustomDataset': ('mmpretrain', 'menet_mm.datasets.libraries.classification'),
     },
 )
 METRICS = _late_child(

@@ -11,7 +11,7 @@ from torch import nn
 
 from menet_mm import InputError, MENet
 from menet_mm.checkpoints import check_fit, read_checkpoint
-from menet_mm.datasets.formats import coco, voc
+from menet_mm.datasets.libraries import coco, voc
 from menet_mm.deploy.description import Description
 from menet_mm.utils.config import read_config
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from menet_mm.datasets.formats import class_folders, coco_json, csv_boxes, labelme, pascal_voc, yolo
 from menet_mm.datasets.formats.files import Files
 from menet_mm.datasets.labels import Labels
+from menet_mm.datasets.libraries import existing
 from menet_mm.errors import InputError
 
 #: Readers and writers by the name of the format; a new format is one file and one row.
@@ -46,3 +47,14 @@ def read_labels(root: str | Path, format: str = 'auto') -> tuple[Labels, str]:
 def write_labels(labels: Labels, root: str | Path, format: str) -> None:
     """Write a set, with copies of its pictures, into a folder in one of :data:`FORMATS`."""
     FORMATS[format].write(labels, Path(root))
+
+
+#: Classes that read these formats, for the checks before a start.
+READERS = ('BoxDataset',)
+
+
+def check(dataset: dict, data_hint: str | None = None) -> None:
+    """Check that folder and list of a data set's config are there; ``BoxDataset`` checks the labels itself when it is built."""
+    existing(dataset, '', data_hint, folder=True)
+    if dataset.get('ann_file'):
+        existing(dataset, dataset['ann_file'], data_hint)

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import METRICS
 
 from menet_mm.datasets.doctor.start import find_class, is_remote, leaf_configs
-from menet_mm.datasets.formats import class_names
+from menet_mm.datasets.libraries import class_names
 from menet_mm.errors import InputError
 
 SPLITS = ('train', 'val', 'test')

@@ -2,8 +2,8 @@
 
 from mmdet.evaluation import CocoMetric as Theirs
 
-from menet_mm.datasets.detection import CocoFile
-from menet_mm.datasets.formats import Notes
+from menet_mm.datasets.libraries import Notes
+from menet_mm.datasets.libraries.detection import CocoFile
 from menet_mm.registry import METRICS
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 from rich.progress import track
 
 from menet_mm.datasets.doctor.start import find_class, is_remote, leaf_configs
-from menet_mm.datasets.formats import Notes, class_names, coco, folders, voc
 from menet_mm.datasets.formats.files import PICTURES, Header, read_header, read_text
 from menet_mm.datasets.labels import Box, Labels, Picture
+from menet_mm.datasets.libraries import Notes, class_names, coco, folders, voc
 from menet_mm.datasets.reading import read_labels
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import FORMATS, find_defect

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from menet_mm.datasets.doctor.start import find_class, is_remote, leaf_configs
-from menet_mm.datasets.formats import class_names, folders
+from menet_mm.datasets.libraries import class_names, folders
 from menet_mm.errors import InputError
 
 

@@ -11,14 +11,15 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, Registry
 from rich.progress import track
 
-from menet_mm.datasets.formats import box_dataset, coco, folders, voc
+from menet_mm.datasets import reading
+from menet_mm.datasets.libraries import coco, folders, voc
 from menet_mm.errors import InputError
 from menet_mm.utils.pictures import find_defect
 
 MAX_IMAGES = 25_000  # larger sets (ILSVRC has 1.28 million pictures) are sampled evenly: all would take minutes
 LOCAL = ('local', 'disk')  # mmengine's backends that read files of this machine
 #: By the class whose methods read the files; a subclass that reads them otherwise is another one.
-CHECKS = {reader: form.check for form in (box_dataset, coco, folders, voc) for reader in form.READERS}
+CHECKS = {reader: form.check for form in (reading, coco, folders, voc) for reader in form.READERS}
 
 
 def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
@@ -33,7 +34,7 @@ def leaf_configs(dataset: dict | BaseDataset) -> Iterator[dict | BaseDataset]:
 
 
 def check_annotations(dataset: dict, data_hint: str | None = None) -> None:
-    """Check the annotation files of a data set config, if they are on this machine and of a form in ``formats/``.
+    """Check the annotation files of a data set config, if they are on this machine and of a form that is known.
 
     ``InputError`` names the first that is missing or broken, and says by ``data_hint`` how the user gets the data.
     """

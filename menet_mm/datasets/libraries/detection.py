@@ -14,8 +14,8 @@ import mmdet.datasets as theirs
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
-from menet_mm.datasets.formats import Notes, coco, voc
 from menet_mm.datasets.formats.files import PICTURES, read_header
+from menet_mm.datasets.libraries import Notes, coco, voc
 from menet_mm.errors import InputError
 from menet_mm.registry import DATASETS
 
@@ -150,7 +150,7 @@ class VOCDataset(XMLDataset, theirs.VOCDataset):
 
 
 class CocoFile(COCO):
-    """A COCO file, read by :func:`menet_mm.datasets.formats.coco.read`; categories come in the order that is asked for."""
+    """A COCO file, read by :func:`menet_mm.datasets.libraries.coco.read`; categories come in the order that is asked for."""
 
     def __init__(self, path: str, notes: Notes, folder: str | None = None) -> None:
         super().__init__()

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from menet_mm.datasets.formats import Notes, class_names, existing, pascal_voc, read_lines
+from menet_mm.datasets.formats import pascal_voc
 from menet_mm.datasets.formats.files import PICTURES
+from menet_mm.datasets.libraries import Notes, class_names, existing, read_lines
 from menet_mm.errors import InputError
 
 READERS = ('XMLDataset',)

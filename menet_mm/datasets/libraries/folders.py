@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from menet_mm.datasets.formats import class_names, existing, read_lines
+from menet_mm.datasets.libraries import class_names, existing, read_lines
 from menet_mm.errors import InputError
 
 READERS = ('CustomDataset',)

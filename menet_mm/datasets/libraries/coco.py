@@ -5,8 +5,8 @@ from collections import Counter
 from math import isfinite
 from pathlib import Path
 
-from menet_mm.datasets.formats import Notes, class_names, existing
 from menet_mm.datasets.formats.files import read_header
+from menet_mm.datasets.libraries import Notes, class_names, existing
 from menet_mm.errors import InputError
 
 READERS = ('CocoDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'Objects365V1Dataset', 'Objects365V2Dataset')

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import mmpretrain.datasets as theirs
 
-from menet_mm.datasets.formats import folders
 from menet_mm.datasets.formats.files import PICTURES
+from menet_mm.datasets.libraries import folders
 from menet_mm.registry import DATASETS
 
 
