@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unittest.mock
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker('export')]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """A command that runs in this process sets variables for its own process, such as torch's switch to load tensors alone."""
+    with unittest.mock.patch.dict(os.environ):
+        return (yield)
 
 
 @pytest.fixture(scope='session')
@@ -196,7 +203,6 @@ def tool_here() -> Callable[..., str]:
     def call(name: str, *args: object) -> str:
         said = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)
         words = [str(ROOT / word) if str(word).startswith('configs/') else str(word) for word in args]
-        # A command sets variables of its own process, such as torch's switch to load tensors alone.
         environment = unittest.mock.patch.dict(os.environ)
         with warnings.catch_warnings(), redirect_stdout(said), environment, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, 'argv', [name, *words])
