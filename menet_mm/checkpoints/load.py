@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from menet_mm.errors import InputError
 
 from .finite import find_nonfinite
-from .plain_pickle import ForbiddenContent, load_tensors
+from .plain_pickle import TORCH_SWITCHES, ForbiddenContent, load_tensors, without_torch_switches
 
 #: A zip archive is unpacked up to this size, or to its own.
 MAX_UNPACKED_BYTES = 4 << 30
-#: torch's own switches, which overrule what callers of torch.load ask for.
-TORCH_SWITCHES = ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD')
 _reading = threading.RLock()
 
 
@@ -84,7 +82,7 @@ def _read_safetensors(path: Path, trust: bool, map_location: str | torch.device)
 
 
 def _read_pickle(path: Path, trust: bool, map_location: str | torch.device) -> object:
-    with path.open('rb') as file, _reading, _torch_switches():
+    with path.open('rb') as file, _reading, without_torch_switches():
         if zipfile.is_zipfile(file):
             file = _unpack(path, file)
         file.seek(0)
@@ -133,24 +131,12 @@ def use_tensors_only(trust: bool = False) -> None:
 def tensors_only(trust: bool = False) -> Iterator[None]:
     """Do as :func:`use_tensors_only` for a while, and leave the process as it was."""
     loaders = CheckpointLoader._schemes.copy()
-    with _torch_switches():
+    with without_torch_switches():
         use_tensors_only(trust)
         try:
             yield
         finally:
             CheckpointLoader._schemes = loaders
-
-
-@contextmanager
-def _torch_switches() -> Iterator[None]:
-    """Take torch's switches away and put them back: they forbid an unpickler of our own, and what a user trusts."""
-    before = {name: os.environ.pop(name) for name in TORCH_SWITCHES if name in os.environ}
-    try:
-        yield
-    finally:
-        for name in TORCH_SWITCHES:
-            os.environ.pop(name, None)
-        os.environ.update(before)
 
 
 class Difference(NamedTuple):

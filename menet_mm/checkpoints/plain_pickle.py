@@ -4,16 +4,22 @@ A pickle is a program: it names callables and calls them. Here it can only name 
 """
 
 import io
+import os
 import pickle
 import re
 import sys
 import tarfile
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+
+#: torch's own switches, which overrule what callers of torch.load ask for.
+TORCH_SWITCHES = ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD')
 
 
 class ForbiddenContent(pickle.UnpicklingError):
@@ -100,4 +106,17 @@ def load_tensors(file: BinaryIO, map_location: str | torch.device = 'cpu') -> ob
     if not archive and tarfile.is_tarfile(file):
         raise ForbiddenContent('a tar file of torch 0.1')
     file.seek(0)
-    return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)
+    with without_torch_switches():
+        return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)
+
+
+@contextmanager
+def without_torch_switches() -> Iterator[None]:
+    """Take torch's switches away and put them back: they forbid an unpickler of our own, and what a user trusts."""
+    before = {name: os.environ.pop(name) for name in TORCH_SWITCHES if name in os.environ}
+    try:
+        yield
+    finally:
+        for name in TORCH_SWITCHES:
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from menet_mm import InputError
+from menet_mm.checkpoints.plain_pickle import TORCH_SWITCHES
 from menet_mm.datasets import shapes as generated
 from menet_mm.evaluation.dump import dump_metric
 from menet_mm.evaluation.report import (
@@ -105,6 +106,14 @@ def test_predictions_of_mmdets_own_script_are_read(tmp_path, protocol):
     for key in ('scale', 'none'):
         assert read[0][key].dtype == more[key].dtype.newbyteorder('=')  # numpy itself reads it so
         assert np.array_equal(read[0][key], more[key])
+
+
+@pytest.mark.parametrize('switch', TORCH_SWITCHES)
+def test_predictions_are_read_whatever_torchs_switches_say(tmp_path, monkeypatch, switch):
+    monkeypatch.setenv(switch, '1')
+    for write, path in ((mmengine.dump, tmp_path / 'x.pkl'), (torch.save, tmp_path / 'y.pkl')):
+        write([prediction(Path('a.jpg'))], path)
+        assert read_predictions(path)[0]['img_id'] == 'a'
 
 
 def test_a_detectors_predictions_are_tensors_that_anybody_can_read(tmp_path):
