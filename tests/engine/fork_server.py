@@ -13,12 +13,19 @@ import traceback
 from multiprocessing.util import _exit_function
 from pathlib import Path
 
-import mmdet.apis  # noqa: F401
-import mmpretrain.apis  # noqa: F401
+import mmdet.apis
+import mmdet.datasets
+import mmdet.models  # noqa: F401
+import mmpretrain.apis
+import mmpretrain.datasets
+import mmpretrain.models  # noqa: F401
+from yapf.yapflib import yapf_api
 
 import menet_mm.engine.launch  # noqa: F401
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+# A short training would spend more on the looks of its config than on its iterations.
+yapf_api.FormatCode = lambda text, **_: (text, True)
 
 
 def run(words: list[str], env: dict[str, str], said: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import Runner
@@ -84,17 +87,18 @@ class CheckpointHook(_CheckpointHook):
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
         self.last_ckpt = self._join(name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            self.file_client_args,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
+        with _unformatted(runner.cfg):
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
         if is_main_process():
             note = Path(runner.work_dir, 'last_checkpoint')
             AtomicBackend().put_text(name if Path(self.out_dir) == note.parent else self.last_ckpt, note)
@@ -127,3 +131,14 @@ class CheckpointHook(_CheckpointHook):
                 self.best_ckpt_path = path
             else:
                 self.best_ckpt_path_dict[key] = path
+
+
+@contextmanager
+def _unformatted(cfg: Config) -> Iterator[None]:
+    """mmengine writes the config's text into each checkpoint, and would format it each time, longer than it writes."""
+    before = cfg._format_python_code
+    object.__setattr__(cfg, '_format_python_code', False)  # Config's own __setattr__ would make it a setting
+    try:
+        yield
+    finally:
+        object.__setattr__(cfg, '_format_python_code', before)
