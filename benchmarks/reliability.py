@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from benchmarks.machine import describe_machine
 from menet_mm.datasets.draws import seed_generators
+from menet_mm.engine.hooks import CheckpointHook
 from menet_mm.engine.launch import build_runner
 from menet_mm.utils.cli import run
 from menet_mm.utils.config import read_config
@@ -65,7 +66,8 @@ def measure(name: str, epochs: int, saves: int, folder: str) -> list[dict]:
     runner = build_runner(cfg)
     ours = [hook for hook in runner.hooks if type(hook).__module__.startswith('menet_mm')]
     stopwatch = Stopwatch()
-    stopwatch.watch([hook for hook in ours if type(hook).__name__ != 'CheckpointHook'])
+    checkpoints = next(hook for hook in ours if isinstance(hook, CheckpointHook))
+    stopwatch.watch([hook for hook in ours if hook is not checkpoints])
     runner.register_hook(stopwatch)
     runner.train()
     begun = perf_counter()
@@ -80,7 +82,10 @@ def measure(name: str, epochs: int, saves: int, folder: str) -> list[dict]:
         for safe, found in times.items():
             runner._hooks = all_hooks if safe else [hook for hook in all_hooks if hook not in ours]
             begun = perf_counter()
-            runner.save_checkpoint(folder, f'{safe}.pth', backend_args=dict(backend='menet_mm') if safe else None)
+            if safe:
+                checkpoints._save(runner, 'safe.pth', {})
+            else:
+                runner.save_checkpoint(folder, 'plain.pth')
             found.append(perf_counter() - begun)
     plain, safe = (median(times[key]) for key in (False, True))
     ratio = median(after / before for before, after in zip(times[False], times[True], strict=True))
