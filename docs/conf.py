@@ -36,8 +36,10 @@ exclude_patterns = ['.*', 'build', 'configs', 'data', 'docs/_build', 'menet_mm',
 myst_heading_anchors = 4  # as GitHub names them
 
 autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True
 autodoc_typehints = 'signature'
 autodoc_typehints_format = 'short'
+viewcode_follow_imported_members = False
 nitpicky = True
 # References to our own names must lead somewhere; those to other libraries stay names.
 nitpick_ignore_regex = [('py:.*', r'(?!menet_mm).*')]
@@ -48,18 +50,24 @@ html_copy_source = False
 html_show_sourcelink = False
 
 
-def use_links(app: Sphinx, page: str, source: list[str]) -> None:
+def use_links(app: Sphinx, name: str, source: list[str]) -> None:
     """A link to a folder leads to its README, as on a code host; the lists of links on the home page are the side bar."""
-    folder = ROOT / page
+    folder = (ROOT / name).parent
     source[0] = re.sub(
         r'\]\(([^):#]+)\)',
-        lambda link: f']({link[1].rstrip("/")}/README.md)' if (folder.parent / link[1]).is_dir() else link[0],
+        lambda link: f']({link[1].rstrip("/")}/README.md)' if (folder / link[1]).is_dir() else link[0],
         source[0],
     )
-    if page == HOME:
+    if name == HOME:
         for title, section in re.findall(r'^## (.+?)\n(.*?)(?=^## |\Z)', source[0], re.MULTILINE | re.DOTALL):
-            pages = '\n'.join(re.findall(r'^- \[[^]]+\]\((.+?)\.md\)', section, re.MULTILINE))
+            links = re.findall(r'^- \[([^]]+)\]\((.+?)\.md\)', section, re.MULTILINE)
+            pages = '\n'.join(f'{text} <{page}>' for text, page in links)
             source[0] += f'\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n'
+
+
+def leave_out(app: Sphinx, kind: str, name: str, member: object, skip: bool, options: object) -> bool | None:
+    """Fields of a NamedTuple, of which nothing is said but their number."""
+    return True if str(member.__doc__).startswith('Alias for field number') else None
 
 
 def add_entrance(app: Sphinx, error: Exception | None) -> None:
@@ -71,4 +79,5 @@ def add_entrance(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect('source-read', use_links)
+    app.connect('autodoc-skip-member', leave_out)
     app.connect('build-finished', add_entrance)

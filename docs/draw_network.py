@@ -20,8 +20,8 @@ ARCH = '228-12x1-g3'
 SIDE = 224  # of the image, in pixels
 MAIN, MERGE, EVOLVE, PLAIN = '#dbe7f5', '#fde3b5', '#d5ecd0', '#f1f1f1'  # the last: no weights
 HALVES = '#7fa3cf'  # units of stride 2
-WIDTH, HEIGHT, ROW = 136, 44, 74  # of a box, and from one box down to the next
-PANEL = 510  # width of a unit
+WIDTH, HEIGHT, ROW = 144, 44, 74  # of a box, and from one box down to the next
+PANELS = 400, 515  # width of the unit of stride 1, and of stride 2
 BAR, GAP = 18, 5  # width of a unit in the network, and between two
 
 #: The output of each module for one image.
@@ -75,7 +75,7 @@ class Drawing:
             f'<rect width="{width}" height="{height}" fill="white"/>',
         ]
 
-    def text(self, x: float, y: float, text: str, anchor: str = 'middle', size: int = 12, bold: bool = False) -> None:
+    def text(self, x: float, y: float, text: str, anchor: str = 'middle', size: int = 13, bold: bool = False) -> None:
         look = f'text-anchor="{anchor}" font-size="{size}"' + ' font-weight="bold"' * bold
         self.parts.append(f'<text x="{x:g}" y="{y:g}" {look}>{escape(text)}</text>')
 
@@ -108,7 +108,8 @@ class Drawing:
 
 def draw_unit(to: Drawing, unit: MEModule, x: Tensor, outputs: Outputs, left: float) -> None:
     """A unit from top to bottom: the skip on the left, the main path, and the side path on the right."""
-    skip, main, side = left + 75, left + 235, left + 405
+    main = left + (235 if unit.pool else 125)  # the pool stands on the skip
+    skip, side = main - (160 if unit.pool else 105), main + 180
     y = [100 + ROW * row for row in range(8)]
     joined = 'concatenation' if unit.pool else '+'
     to.text(main, 24, f'Unit of stride {2 if unit.pool else 1}', size=16, bold=True)
@@ -150,10 +151,10 @@ def draw_side_path(to: Drawing, unit: MEModule, outputs: Outputs, main: float, s
     """Merging and evolution, from behind the shuffle to the gate."""
     path, fork = unit.side, y[1] + HEIGHT / 2 + 12
     to.arrow((main, fork), (side, fork), (side, y[2] - HEIGHT / 2))
-    to.text(side + 8, y[2] - HEIGHT / 2 - 8, 'merging', 'start', 13, bold=True)
+    to.text(side + 8, y[2] - HEIGHT / 2 - 8, 'merging', 'start', bold=True)
     to.box(side, y[2], lines_of(path.merge), MERGE)
     to.down(side, y[2], y[3], size_of(outputs[path.merge]))
-    to.text(side - 8, (y[2] + y[3]) / 2 + 5, 'evolution', 'end', 13, bold=True)
+    to.text(side - 8, (y[2] + y[3]) / 2 + 5, 'evolution', 'end', bold=True)
     to.box(side, y[3], lines_of(path.conv), EVOLVE)
     to.down(side, y[3], y[4], size_of(outputs[path.conv]))
     to.box(side, y[4], lines_of(path.evolve), EVOLVE)
@@ -194,10 +195,10 @@ def render() -> dict[str, str]:
     """The pictures by name of their file."""
     net = MENet(ARCH, out_indices=(0, 1, 2))
     outputs = run_once(net)
-    units = Drawing(2 * PANEL, 700, f'The two units of MENet {ARCH} in its second stage')
+    units = Drawing(sum(PANELS), 700, f'The two units of MENet {ARCH} in its second stage')
     halving, keeping = net.stages[1][0], net.stages[1][1]
     draw_unit(units, keeping, outputs[halving], outputs, 0)
-    draw_unit(units, halving, outputs[net.stages[0]], outputs, PANEL)
+    draw_unit(units, halving, outputs[net.stages[0]], outputs, PANELS[0])
     network = Drawing(950, 400, f'MENet {ARCH} at {SIDE} px')
     draw_network(network, net, outputs)
     return {'me_module.svg': units.render(), 'network.svg': network.render()}
