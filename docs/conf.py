@@ -36,9 +36,12 @@ exclude_patterns = ['.*', 'build', 'configs', 'data', 'docs/_build', 'menet_mm',
 myst_heading_anchors = 4  # as GitHub names them
 
 autodoc_member_order = 'bysource'
+# Of a method without a docstring of ours the library's reference says more.
+autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 autodoc_typehints = 'signature'
 autodoc_typehints_format = 'short'
+napoleon_use_ivar = True  # attributes in a docstring are no targets of links: some have the name of a type
 viewcode_follow_imported_members = False
 nitpicky = True
 # References to our own names must lead somewhere; those to other libraries stay names.
