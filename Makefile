@@ -8,7 +8,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 SHAPES := work_dirs/ssd_menet228_shapes
 
-.PHONY: quickstart test setup lint
+.PHONY: quickstart test docs setup lint
 
 # The main job on generated pictures: data, training, evaluation, pictures. Started again, it goes on where it stopped.
 quickstart: setup
@@ -26,5 +26,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The pages, with their links checked, in docs/_build/html.
+docs: EXTRA := --extra docs
+docs: setup
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d docs/_build/doctrees . docs/_build/html
+	@echo docs/_build/html/index.html
+
 setup:
-	@$(or $(PYTHON),python3) tools/setup_env.py $(VENV) --stack $(STACK)
+	@$(or $(PYTHON),python3) tools/setup_env.py $(VENV) --stack $(STACK) $(EXTRA)

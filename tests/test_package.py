@@ -16,7 +16,7 @@ SOURCES = [
     *INSTALLED,
     *TOOLS,
     ROOT / 'setup.py',
-    *(path for name in ('benchmarks', 'studies') for path in (ROOT / name).glob('*.py')),
+    *(path for name in ('benchmarks', 'docs', 'studies') for path in (ROOT / name).glob('*.py')),
 ]
 
 

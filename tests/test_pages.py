@@ -1,6 +1,7 @@
 """What the pages print works: every config on them is built, and commands name files that exist."""
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from menet_mm import InputError
 from menet_mm.datasets.doctor.start import check_annotations, check_images
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / 'README.md', *ROOT.glob('docs/*.md'), ROOT / 'examples/downstream/README.md'])
+INDEX = ROOT / 'docs/index.md'
+PAGES = sorted(
+    [
+        *(ROOT / 'README.md', ROOT / 'examples/downstream/README.md'),
+        *ROOT.glob('docs/*.md'),
+        *ROOT.glob('docs/api/*.md'),
+        *ROOT.glob('studies/**/README.md'),
+    ]
+)
 CONFIGS = {
     name: code
     for page in PAGES
@@ -43,7 +52,7 @@ def test_configs_on_pages_are_built(printed, name):
 
 
 @pytest.mark.parametrize('name', ['configs/fcos_menet256_voc.py', 'configs/faster_rcnn_r50_meplugin_mine.py'])
-def test_networks_on_the_readme_train(printed, shapes, tmp_path, name):
+def test_networks_on_pages_train(printed, shapes, tmp_path, name):
     cfg = printed(name)
     cfg.work_dir = str(tmp_path / 'work')
     classes = ('circle', 'square', 'triangle', 'star')
@@ -105,12 +114,14 @@ def test_own_data_in_voc_layout(printed, shapes):
     assert MODELS.build(cfg.model).bbox_head.num_classes == 2
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_commands_lead_somewhere(page):
     text = page.read_text()
     for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', text):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+            # Sphinx shows a folder's README, as code hosts do.
+            assert not (page.parent / target).is_dir() or (page.parent / target / 'README.md').is_file(), target
     if page.parent.name != 'downstream':  # it runs the installed tools
         for script in re.findall(r'\b(?:python|bash) ((?:tools|configs)/[\w/]+\.(?:py|sh))', text):
             assert (ROOT / script).is_file(), script
@@ -124,11 +135,25 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_headings_lead_to_one(page):
     for target, anchor in re.findall(r'\]\(([^)#:]*)#([^)]*)\)', page.read_text()):
         other = page.parent / target if target else page
         assert anchor in anchors(other), f'{target}#{anchor}'
+
+
+def test_the_index_names_every_page():
+    """Its lists are the side bar of the built pages."""
+    named = {
+        (INDEX.parent / target).resolve()
+        for target in re.findall(r'^- \[.+?\]\((.+?)\)', INDEX.read_text(), re.MULTILINE)
+    }
+    assert set(PAGES) - named == {INDEX}
+
+
+def test_pictures_of_the_network_are_what_the_code_draws():
+    for name, text in runpy.run_path(str(ROOT / 'docs/draw_network.py'))['render']().items():
+        assert (ROOT / 'docs/images' / name).read_text() == text, f'{name}: run docs/draw_network.py'
 
 
 def test_no_page_is_long():

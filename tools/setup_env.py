@@ -17,6 +17,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
+from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,6 +192,18 @@ class Environment:
         self.pip('install', '-q', '-c', str(self.constraints), '-e', f'{ROOT}[{self.stack.extras}]')
         self.install_opencv()
 
+    def install_extra(self, name: str) -> None:
+        """Install what an extra of setup.cfg names, such as docs, which is quick if it is there."""
+        setup = ConfigParser()
+        setup.read(ROOT / 'setup.cfg')
+        wanted = setup['options.extras_require'][name].split()
+        if missing := [each for each in wanted if f'\n{each}==' not in self.constraints.read_text()]:
+            stop(f'{self.constraints.name} has no version of {", ".join(missing)}: use the stack onedl')
+        try:
+            self.pip('install', '-q', '-c', str(self.constraints), *wanted)
+        except subprocess.CalledProcessError as error:
+            stop(f'pip failed with status {error.returncode}; its output is above. Run the same command again')
+
     def install_opencv(self) -> None:
         # Both builds of OpenCV arrive and overwrite each other, and the plain one needs libGL, which a server lacks.
         self.pip('install', '-q', '--no-deps', '--force-reinstall', self.pinned('opencv-python-headless'))
@@ -224,13 +237,8 @@ def check_machine(path: Path, stack: Stack) -> None:
             )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('venv', type=Path, help='folder of the virtual environment')
-    parser.add_argument('--stack', choices=STACKS, default='onedl', help="whose MM libraries: OneDL's or OpenMMLab's")
-    args = parser.parse_args()
-    environment = Environment(args.venv.absolute(), args.stack)
-
+def set_up(environment: Environment) -> None:
+    """Take all steps, unless the environment was made from the files that are here."""
     sources = (environment.constraints, ROOT / 'setup.cfg', Path(__file__))
     recipe = hashlib.sha256(b''.join(f.read_bytes() for f in sources))
     if environment.stamp.exists() and environment.stamp.read_text() == recipe.hexdigest():
@@ -256,6 +264,18 @@ def main() -> None:
             stop('interrupted; run the same command to go on from here')
         print(f'      done in {time.monotonic() - start:.0f} s', flush=True)
     environment.stamp.write_text(recipe.hexdigest())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('venv', type=Path, help='folder of the virtual environment')
+    parser.add_argument('--stack', choices=STACKS, default='onedl', help="whose MM libraries: OneDL's or OpenMMLab's")
+    parser.add_argument('--extra', choices=['docs'], help='install this extra of setup.cfg, too')
+    args = parser.parse_args()
+    environment = Environment(args.venv.absolute(), args.stack)
+    set_up(environment)
+    if args.extra:
+        environment.install_extra(args.extra)
 
 
 if __name__ == '__main__':

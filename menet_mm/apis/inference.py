@@ -80,7 +80,7 @@ def get_predictor(
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
     """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it; also return its classes or None.
 
-    The function turns a picture (H, W, 3), 8 bit, blue first, into what :class:`menet_mm.deploy.Runner` makes of it.
+    The function turns a picture (H, W, 3), 8 bit, blue first, into what :class:`~menet_mm.deploy.runner.Runner` makes of it.
     """
     MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
     with redirect_stdout(io.StringIO()):  # the libraries log and print how they load things

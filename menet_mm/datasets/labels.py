@@ -1,6 +1,6 @@
 """One description of a labelled set of pictures, whatever the files look like that it was read from.
 
-Readers and writers of it are in ``formats/``, one file a format; :class:`menet_mm.BoxDataset` trains on it.
+Readers and writers of it are in ``formats/``, one file a format; :class:`~menet_mm.datasets.boxes.BoxDataset` trains on it.
 """
 
 from __future__ import annotations

@@ -76,6 +76,15 @@ def test_extra_and_constraints_name_the_same_versions(stack, pinned):
     assert set(extras[stack].split()) <= constraints
 
 
+def test_pages_are_built_with_pinned_versions_on_one_stack(setup_env, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(setup_env.Environment, 'pip', lambda self, *args: asked.extend(args))
+    setup_env.Environment(tmp_path, 'onedl').install_extra('docs')
+    assert {'furo', 'myst-parser', 'sphinx', str(ROOT / 'requirements/onedl.txt')} <= set(asked)
+    with pytest.raises(SystemExit, match='error: openmmlab.txt has no version of furo, .*: use the stack onedl'):
+        setup_env.Environment(tmp_path, 'openmmlab').install_extra('docs')
+
+
 @pytest.fixture(scope='module')
 def mmcv():
     """The distribution of mmcv that is installed here, with its compiled operators."""

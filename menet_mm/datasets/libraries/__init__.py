@@ -1,6 +1,6 @@
 """What the data sets of mmdet and mmpretrain read: checked before a start, and read as labelling tools write it.
 
-``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`menet_mm.InputError`.
+``READERS``: the classes whose methods read the form. ``check(config, data_hint)`` raises :class:`~menet_mm.errors.InputError`.
 """
 
 from collections import Counter
