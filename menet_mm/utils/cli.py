@@ -92,11 +92,17 @@ def add_config_and_options(parser: argparse.ArgumentParser) -> None:
     from mmengine.config import DictAction
 
     class Options(DictAction):
-        def __call__(self, *args: Any) -> None:
+        def __call__(
+            self, parser: argparse.ArgumentParser, args: argparse.Namespace, words: list[str], *_: Any
+        ) -> None:
+            given = ' '.join(words)
+            if re.search(r'[=\[(,] *(dict\(|\{)', given):  # mmengine takes them for text, or never ends
+                raise InputError(
+                    f'--cfg-options takes no dicts, but got {given}: give KEY.NAME=VALUE, or write them in a config'
+                )
             try:
-                super().__call__(*args)
+                super().__call__(parser, args, words, *_)
             except (AssertionError, ValueError):
-                given = ' '.join(args[2])
                 raise InputError(f'--cfg-options takes KEY=VALUE, brackets in pairs, but got {given}') from None
 
     parser.add_argument('config', help='config file, or the name of one, such as ssd_menet228_voc')

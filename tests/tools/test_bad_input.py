@@ -159,10 +159,19 @@ def test_misspelt_keys_are_refused_by_every_command(refused, tmp_path, command):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('option', ['train_cfg.max_epochs', 'key=[1,2'])
-def test_options_that_are_no_options(refused, option):
+@pytest.mark.parametrize(
+    ('option', 'expected'),
+    [
+        ('train_cfg.max_epochs', 'takes KEY=VALUE'),
+        ('key=[1,2', 'takes KEY=VALUE'),
+        ("custom_hooks=[dict(type='EMAHook', momentum=0.1)]", 'takes no dicts'),
+        ('custom_hooks=[1, {"a": 2}]', 'takes no dicts'),
+        ('train_cfg=dict(max_epochs=3)', 'takes no dicts'),
+    ],
+)
+def test_options_that_are_no_options(refused, option, expected):
     said = refused('train.py', 'ssd_menet228_voc', '--cfg-options', 'load_from=None', option)
-    assert '--cfg-options takes KEY=VALUE' in said
+    assert f'--cfg-options {expected}' in said
     assert option in said
 
 
