@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.runner import CheckpointLoader
 
 from menet_mm.datasets.reading import read_labels, write_labels
 from menet_mm.datasets.shapes import make_shapes
@@ -54,8 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """A command that runs in this process sets variables for its own process, such as torch's switch to load tensors alone."""
-    with unittest.mock.patch.dict(os.environ):
+    """A command that runs in this process changes it: variables, and how mmengine reads checkpoints."""
+    loaders = CheckpointLoader._schemes
+    with unittest.mock.patch.dict(os.environ), unittest.mock.patch.object(CheckpointLoader, '_schemes', loaders.copy()):
         return (yield)
 
 
