@@ -50,20 +50,20 @@ class Example:
     boxes: list[Box] = field(default_factory=list)
 
 
-def choose(outcomes: Outcomes, kind: str, threshold: float, count: int) -> pd.DataFrame:
-    """Rows of ``outcomes`` with the worst mistakes of a kind, in turn of each class.
+def choose(outcomes: Outcomes, kind: str, threshold: float) -> pd.DataFrame:
+    """Rows of ``outcomes`` with all mistakes of a kind, the worst of each class in turn first.
 
-    Wrong detections: the surest first. ``missed``: objects that no detection from ``threshold`` on finds, the largest first.
+    Detections below ``threshold`` are left out. Of the wrong ones, the surest come first; of ``missed`` objects, the largest.
     """
     if kind == 'missed':
         rows = outcomes.objects[~(outcomes.objects.score >= threshold)]
         worth = (rows.x2 - rows.x1) * (rows.y2 - rows.y1)
     else:
-        rows = outcomes.detections[outcomes.detections.kind == kind]
+        rows = outcomes.detections[(outcomes.detections.kind == kind) & (outcomes.detections.score >= threshold)]
         worth = rows.score
     rows = rows.assign(worth=worth).sort_values('worth', ascending=False, kind='stable')
-    rows = rows.assign(turn=rows.groupby('label').cumcount(), weak=(rows.score < threshold) & (kind != 'missed'))
-    return rows.sort_values(['weak', 'turn', 'worth'], ascending=[True, True, False], kind='stable').head(count)
+    rows = rows.assign(turn=rows.groupby('label').cumcount())
+    return rows.sort_values(['turn', 'worth'], ascending=[True, False], kind='stable')
 
 
 def draw_examples(
@@ -72,35 +72,35 @@ def draw_examples(
     """Cut out the pictures of chosen rows and place the boxes; raises ``InputError`` if a picture cannot be read."""
     classes = dataset.metainfo['classes']
     of_image = outcomes.detections[outcomes.detections.image.isin(rows.image)].groupby('image')
-    for index, row in rows.iterrows():
-        info = dataset.get_data_info(int(row.image))
+    for row in rows.itertuples():
+        info = dataset.get_data_info(row.image)
         # BoxDataset says of a picture if its boxes are not turned with it.
         image, defect = read_image(source := info['img_path'], turn=not info.get('unturned'))
         if defect:
             raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
-        window = find_window(row[SIDES].to_numpy(float), image.shape[1], image.shape[0])
+        window = find_window(sides := np.array([row.x1, row.y1, row.x2, row.y2]), image.shape[1], image.shape[0])
         example = _describe(kind, row, outcomes, classes, Path(source).name)
         example.image, example.size = _cut(image, window)
         scale = example.size[0] / (window[2] - window[0])
         place = _Place(window, scale)
         found = of_image.get_group(row.image) if row.image in of_image.groups else outcomes.detections[:0]
         example.boxes = [
-            *_truth(annotations[int(row.image)], classes, place),
-            *_found(found.drop(index=[index] if kind != 'missed' else []), classes, place),
+            *_truth(annotations[row.image], classes, place),
+            *_found(found.drop(index=[row.Index] if kind != 'missed' else []), classes, place),
         ]
         score = None if kind == 'missed' else row.score
         text = classes[row.label] if score is None else f'{classes[row.label]} {score:.2f}'
-        example.boxes.append(place.box(row[SIDES].to_numpy(float), 'case', text, score))
+        example.boxes.append(place.box(sides, 'case', text, score))
         yield example
 
 
 def find_window(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
     """The part of a picture around a box that shows enough beside it: x1, y1, x2, y2 in whole pixels, never empty."""
-    centre = np.clip([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], 0, [width, height])
-    half = max(1.3 * max(box[2] - box[0], box[3] - box[1]), 0.2 * max(width, height), 32)
-    low = np.floor(np.clip(centre - half, 0, [width - 1, height - 1])).astype(int)
-    high = np.ceil(np.clip(centre + half, low + 1, [width, height])).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    whole = np.array([width, height])
+    side = max(2.6 * max(box[2] - box[0], box[3] - box[1]), 0.4 * whole.max(), 64)
+    size = np.minimum(whole, int(side))
+    low = np.clip((box[:2] + box[2:] - size) / 2, 0, whole - size).astype(int)
+    return (*low.tolist(), *(low + size).tolist())
 
 
 def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> tuple[str, tuple[int, int]]:
@@ -112,9 +112,9 @@ def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> tuple[str, tup
     return encode_jpeg(Image.fromarray(np.ascontiguousarray(small[..., ::-1]))), size
 
 
-def _describe(kind: str, row: pd.Series, outcomes: Outcomes, classes: tuple[str, ...], name: str) -> Example:
-    """An example without its picture."""
-    labels, score, mine = (int(row.label),), float(np.nan_to_num(row.score)), classes[row.label]
+def _describe(kind: str, row: tuple, outcomes: Outcomes, classes: tuple[str, ...], name: str) -> Example:
+    """An example without its picture, of a row of ``itertuples``."""
+    labels, score, mine = (row.label,), float(np.nan_to_num(row.score)), classes[row.label]
     if kind == 'missed':
         text = f'{mine}, found at {score:.2f} only' if score else f'{mine}, found at no score'
     elif kind == 'background':

@@ -41,46 +41,52 @@ class Outcomes(NamedTuple):
 def find_outcomes(detections: list[list[np.ndarray]], annotations: list[dict]) -> Outcomes:
     """Say of each detection what it is, of each object which detection finds it; of what ``report.match`` returns."""
     rows, objects, crossings = [], [], []
-    count = seen = 0  # rows of both tables so far
+    count = seen = 0  # rows of the first two tables so far
     for image, (by_class, truth) in enumerate(zip(detections, annotations, strict=True)):
-        part = _objects(image, truth)
+        scores = np.full(len(truth['labels']), np.nan)
         for label, found in enumerate(by_class):
             if not len(found):
                 continue
-            rows.append(_judge(image, label, found, truth, seen))
-            right = rows[-1].kind == 'right'
-            part.loc[rows[-1].object[right] - seen, 'score'] = rows[-1].score[right].to_numpy()
-            crossings.append(_cross(label, rows[-1], found, truth, (count, seen)))
+            overlaps = bbox_overlaps(found[:, :4], truth['bboxes'], use_legacy_coordinate=True)
+            kind, at, overlap = _judge(label, found, truth, overlaps)
+            scores[at[kind == 'right']] = found[kind == 'right', 4]
+            place = np.where(at < 0, -1, at + seen)
+            rows.append(dict(_boxes(image, label, found), score=found[:, 4], kind=kind, object=place, overlap=overlap))
+            wrong = ~np.isin(kind, ('right', 'ignored'))
+            one, other = np.nonzero((overlaps >= OVERLAP) & wrong[:, None] & (truth['labels'] != label))
+            crossings.append(dict(detection=one + count, object=other + seen, overlap=overlaps[one, other]))
             count += len(found)
-        objects.append(part)
-        seen += len(part)
-    empty = pd.DataFrame(columns=['image', 'label', 'score', *SIDES, 'kind', 'object', 'overlap'])
-    crossing = pd.DataFrame(columns=['detection', 'object', 'overlap'])
+        objects.append(dict(_boxes(image, truth['labels'], truth['bboxes']), score=scores))
+        seen += len(scores)
+    boxes = dict(image=int, label=int, **dict.fromkeys(SIDES, float), score=float)
     return Outcomes(
-        pd.concat(rows, ignore_index=True) if rows else empty.astype({'label': int, 'score': float, 'object': int}),
-        pd.concat(objects, ignore_index=True),
-        pd.concat(crossings, ignore_index=True) if crossings else crossing,
+        _table(rows, boxes | dict(kind=object, object=int, overlap=float)),
+        _table(objects, boxes),
+        _table(crossings, dict(detection=int, object=int, overlap=float)),
     )
 
 
-def _objects(image: int, truth: dict) -> pd.DataFrame:
-    table = pd.DataFrame(truth['bboxes'].reshape(-1, 4), columns=SIDES).astype(float)
-    return table.assign(image=image, label=truth['labels'], score=np.nan)
+def _boxes(image: int, label: int | np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    sides = dict(zip(SIDES, rows[:, :4].T, strict=True))
+    return dict(sides, image=np.full(len(rows), image), label=np.broadcast_to(label, len(rows)))
 
 
-def _overlaps(found: np.ndarray, truth: dict) -> np.ndarray:
-    """IoU of each detection with each object, (n, m), as VOC measures it."""
-    return bbox_overlaps(found[:, :4], truth['bboxes'], use_legacy_coordinate=True)
+def _table(parts: list[dict[str, np.ndarray]], types: dict[str, type]) -> pd.DataFrame:
+    """Join parts, of which there may be none."""
+    return pd.DataFrame(
+        {name: np.concatenate([part[name] for part in parts] or [[]]).astype(kind) for name, kind in types.items()}
+    )
 
 
-def _judge(image: int, label: int, found: np.ndarray, truth: dict, seen: int) -> pd.DataFrame:
-    """The rows of the detections of one class in one picture; ``seen`` objects are in pictures before it."""
+def _judge(
+    label: int, found: np.ndarray, truth: dict, overlaps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kind, object (its number in the picture, or -1) and IoU of the detections (n, 5) of one class in one picture."""
     mine, hard = truth['labels'] == label, truth['labels_ignore'] == label
     right, wrong = tpfp_default(
         found, truth['bboxes'][mine], truth['bboxes_ignore'][hard], iou_thr=OVERLAP, use_legacy_coordinate=True
     )
     right, wrong = right[0] > 0, wrong[0] > 0
-    overlaps = _overlaps(found, truth)
     same, other = np.where(mine, overlaps, 0), np.where(mine, 0, overlaps)
     best_same, best_other = same.max(1, initial=0), other.max(1, initial=0)
     kind = np.select(
@@ -90,21 +96,4 @@ def _judge(image: int, label: int, found: np.ndarray, truth: dict, seen: int) ->
     )
     crossed, alone = kind == 'confusion', np.isin(kind, ('background', 'ignored'))
     at = np.where(crossed, other.argmax(1), same.argmax(1)) if len(mine) else np.zeros(len(found), int)
-    table = pd.DataFrame(found[:, :4], columns=SIDES).astype(float)
-    return table.assign(
-        image=image,
-        label=label,
-        score=found[:, 4].astype(float),
-        kind=kind,
-        object=np.where(alone, -1, at + seen),
-        overlap=np.where(alone, 0, np.where(crossed, best_other, best_same)),
-    )
-
-
-def _cross(label: int, rows: pd.DataFrame, found: np.ndarray, truth: dict, start: tuple[int, int]) -> pd.DataFrame:
-    """Pairs of wrong detections and objects of other classes; ``start`` are the first rows of both."""
-    wrong = ~rows.kind.isin(('right', 'ignored')).to_numpy()
-    overlaps = _overlaps(found, truth)
-    first, second = np.nonzero((overlaps >= OVERLAP) & wrong[:, None] & (truth['labels'] != label))
-    pairs = dict(detection=first + start[0], object=second + start[1], overlap=overlaps[first, second])
-    return pd.DataFrame(pairs)
+    return kind, np.where(alone, -1, at), np.where(alone, 0, np.where(crossed, best_other, best_same))

@@ -30,14 +30,14 @@ from menet_mm.utils.html import STYLE
 
 #: Kinds of mistakes, in the page's words and order.
 KINDS = {
-    'background': 'Nothing there',
+    'background': 'False alarm',
     'missed': 'Missed',
     'near': 'Near miss',
     'duplicate': 'Duplicate',
     'confusion': 'Other class',
 }
 EXPLAINED = {
-    'background': 'a detection that touches no object of its class and is on none of another',
+    'background': 'a detection that touches no object of its class, and is on none of another',
     'missed': 'an object that no detection finds',
     'near': 'a detection that touches an object of its class with an IoU of 0.1 to 0.5',
     'duplicate': 'a detection on an object of its class that a stronger one has found',
@@ -93,11 +93,11 @@ def describe_results(
         coco=totals,
         point=point,
         threshold=threshold,
+        slider=int(threshold * 100) / 100,
         rows=class_rows(table, by_class, outcomes),
         plots=plots(log, outcomes, point),
         matrix=matrix_rows(classes, outcomes, threshold),
-        counts=count_kinds(outcomes, threshold),
-        drawn=draw_all(dataset, annotations, outcomes, threshold),
+        **draw_all(dataset, annotations, outcomes, threshold),
     )
 
 
@@ -119,15 +119,6 @@ def _curve(recall: np.ndarray, precision: np.ndarray) -> str:
     return ' '.join(f'{100 * recall[i]:.1f},{100 - 100 * precision[i]:.1f}' for i in last[last >= 0])
 
 
-def count_kinds(outcomes: Outcomes, threshold: float) -> dict[str, int]:
-    """Mistakes of each kind at the threshold."""
-    strong = outcomes.detections[outcomes.detections.score >= threshold]
-    counts = strong.kind.value_counts().to_dict()
-    return {kind: counts.get(kind, 0) for kind in KINDS} | {
-        'missed': int((~(outcomes.objects.score >= threshold)).sum())
-    }
-
-
 def matrix_rows(classes: tuple[str, ...], outcomes: Outcomes, threshold: float) -> dict[str, Any]:
     """The confusion matrix for the page: of the classes with most mistakes, if there are many."""
     matrix = confusion_matrix(outcomes, len(classes), threshold)
@@ -147,20 +138,18 @@ def matrix_rows(classes: tuple[str, ...], outcomes: Outcomes, threshold: float) 
 
 
 def draw_all(dataset: BaseDataset, annotations: list[dict], outcomes: Outcomes, threshold: float) -> dict[str, Any]:
-    """Examples of each kind, and how many of a kind have no picture, since the page would be too large."""
+    """Examples of each kind, how many mistakes of it there are (``counts``), and how many have a picture (``shown``)."""
     examples: list[Example] = []
-    left_out = {}
+    counts, shown = {}, {}
     for kind in KINDS:
-        rows, used, drawn = choose(outcomes, kind, threshold, SHOWN), 0, 0
-        for example in draw_examples(dataset, annotations, outcomes, kind, rows):
+        rows, before, used = choose(outcomes, kind, threshold), len(examples), 0
+        for example in draw_examples(dataset, annotations, outcomes, kind, rows[:SHOWN]):
             used += len(example.image)
-            if used > BUDGET / len(KINDS):
+            if used > BUDGET / len(KINDS):  # the rest is left out
                 break
             examples.append(example)
-            drawn += 1
-        missed = ~(outcomes.objects.score >= threshold)
-        left_out[kind] = int((missed if kind == 'missed' else outcomes.detections.kind == kind).sum()) - drawn
-    return dict(examples=examples, left_out=left_out)
+        counts[kind], shown[kind] = len(rows), len(examples) - before
+    return dict(examples=examples, counts=counts, shown=shown)
 
 
 def plots(log: pd.DataFrame, outcomes: Outcomes, point: Point | None) -> dict[str, Any]:
@@ -177,6 +166,7 @@ def plots(log: pd.DataFrame, outcomes: Outcomes, point: Point | None) -> dict[st
         right = counted.kind == 'right'
         axis.hist([counted.score[right], counted.score[~right]], np.linspace(0, 1, 41), label=['right', 'wrong'])
         axis.set(xlabel='score', ylabel='detections', xlim=(0, 1), yscale='log' if len(counted) else 'linear')
+        axis.yaxis.set_major_formatter('{x:g}')  # the usual one of such a scale writes formulas
         if point:
             axis.axvline(point.score, color='black', label=f'best F1, at {point.score:.2f}')
 
