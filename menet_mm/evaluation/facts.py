@@ -14,7 +14,7 @@ import menet_mm
 SHOWN = 20_000  # characters of the config on the page
 READ = 1 << 16  # bytes of a log that are read, at its start and at its end
 #: What is taken of the environment that mmengine logs.
-ENVIRONMENT = ('Python', 'PyTorch', 'TorchVision', 'MMEngine', 'CUDA available', r'GPU [\d,]+', 'GPU number', 'seed')
+ENVIRONMENT = ('Python', 'PyTorch', 'TorchVision', 'MMEngine', 'CUDA available', r'GPU [\d,]+', 'seed')
 
 
 def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> dict[str, str]:
