@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
+from mmdet.models.detectors import SingleStageDetector
 from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -29,7 +30,7 @@ def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> d
         'model': cfg.model.get('type'),
         'backbone': ' '.join(str(backbone[key]) for key in ('type', 'arch', 'depth') if key in backbone),
         **count_model(cfg, predictions),
-        'starts from': (backbone.get('init_cfg') or {}).get('checkpoint') or cfg.get('load_from'),
+        'starts from': cfg.get('load_from') or _weights(backbone.get('init_cfg')),
         'pictures a step': loader.get('batch_size'),
         'epochs': loop.get('max_epochs'),
         'iterations': loop.get('max_iters'),
@@ -41,13 +42,19 @@ def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> d
     return {name: str(value) for name, value in facts.items() if value not in (None, '')}
 
 
+def _weights(init_cfg: dict | list | None) -> str | None:
+    """The checkpoint of a backbone, if it starts from one; ``init_cfg`` may be a list."""
+    several = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg or {}]
+    return next((one['checkpoint'] for one in several if one.get('checkpoint')), None)
+
+
 def count_model(cfg: Config, predictions: list[dict]) -> dict[str, str]:
     """Count parameters and, of a detector of one stage, multiply-adds of convolutions and linear layers at its input size."""
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model).eval()
     counts = {'parameters': f'{sum(p.numel() for p in model.parameters()):,}'}
     size = next((p['img_shape'] for p in predictions if p.get('img_shape')), None)
-    if size and hasattr(model, 'bbox_head'):
+    if size and isinstance(model, SingleStageDetector):
         counter = FlopAnalyzer(model, torch.rand(1, 3, *size[:2]))
         operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
         height, width = size[:2]

@@ -188,9 +188,11 @@ def test_what_was_trained_is_read_from_the_logs(tmp_path):
 
 def test_what_was_trained_is_counted():
     cfg = Config.fromfile('configs/ssd_menet228_shapes.py')
+    cfg.model.backbone.init_cfg = [dict(type='Kaiming', layer='Conv2d'), dict(type='Pretrained', checkpoint='x.pth')]
     found = facts.describe_training(cfg, Path('none'), [dict(img_shape=(160, 160))])
     assert found['backbone'] == 'menet_mm.MENet 228-12x1-g3'
     assert found['epochs'] == '10'
+    assert found['starts from'] == 'x.pth'
     assert re.fullmatch(r'\d+ million at 160 x 160 px', found['multiply-adds'])
     two_stages = facts.count_model(Config.fromfile('configs/faster_rcnn_menet108_voc.py'), [dict(img_shape=(160, 160))])
     assert list(two_stages) == ['parameters']
