@@ -40,7 +40,7 @@ def plot_metrics(axis: Axes, log: pd.DataFrame) -> None:
     """Plot each validation metric."""
     for name in (column for column in log.dropna(axis=1, how='all') if column.startswith(PLOTTED)):
         values = log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
-        axis.plot(values.step, values[name], marker='o', label=name)
+        axis.plot(values.step, values[name], marker='o', label=name[:40])
     axis.set(xlabel=_unit(log)[0], ylabel='validation', ylim=(0, None))
 
 

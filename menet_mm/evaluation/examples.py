@@ -19,6 +19,7 @@ SIDE = 340  # pixels of the longer side of a picture on the page
 BUDGET = 10_000_000  # characters of all pictures together
 WEAKEST = 0.05  # other detections below it are not drawn
 DRAWN = 25  # other detections of a picture, at most
+OBJECTS = 100  # objects of a picture, at most
 
 
 @dataclass
@@ -67,10 +68,14 @@ def choose(outcomes: Outcomes, kind: str, threshold: float) -> pd.DataFrame:
 
 
 def draw_examples(
-    dataset: BaseDataset, annotations: list[dict], outcomes: Outcomes, kind: str, rows: pd.DataFrame
+    dataset: BaseDataset,
+    classes: tuple[str, ...],
+    annotations: list[dict],
+    outcomes: Outcomes,
+    kind: str,
+    rows: pd.DataFrame,
 ) -> Iterator[Example]:
-    """Cut out the pictures of chosen rows and place the boxes; raises ``InputError`` if a picture cannot be read."""
-    classes = dataset.metainfo['classes']
+    """Cut out the pictures of chosen rows and place the boxes, with names of ``classes``; raises ``InputError`` if a picture cannot be read."""
     of_image = outcomes.detections[outcomes.detections.image.isin(rows.image)].groupby('image')
     for row in rows.itertuples():
         info = dataset.get_data_info(row.image)
@@ -148,7 +153,7 @@ def _truth(annotation: dict, classes: tuple[str, ...], place: _Place) -> list[Bo
     boxes = []
     for role, key in (('truth', ''), ('ignored', '_ignore')):
         sides, labels = annotation[f'bboxes{key}'], annotation[f'labels{key}']
-        seen = place.holds(sides)
+        seen = np.flatnonzero(place.holds(sides))[:OBJECTS]
         boxes += [place.box(b, role, classes[label]) for b, label in zip(sides[seen], labels[seen], strict=True)]
     return boxes
 

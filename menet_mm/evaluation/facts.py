@@ -39,7 +39,7 @@ def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> d
         **read_environment(work_dir),
         'menet_mm (now)': menet_mm.__version__,
     }
-    return {name: str(value) for name, value in facts.items() if value not in (None, '')}
+    return {name: str(value)[:500] for name, value in facts.items() if value not in (None, '')}
 
 
 def _weights(init_cfg: dict | list | None) -> str | None:

@@ -45,6 +45,7 @@ EXPLAINED = {
 }
 SHOWN = 24  # pictures of a kind
 USUAL_SCORE = 0.3  # threshold where there is no best one
+NAME = 60  # characters of a class's name
 MATRIX = 40  # classes of the confusion matrix
 HERE = Path(__file__).parent
 
@@ -83,10 +84,12 @@ def describe_results(
         table: what ``report.ap_by_class`` returns.
         log: of the training.
     """
-    classes, outcomes = dataset.metainfo['classes'], find_outcomes(detections, annotations)
+    classes = tuple(_shorten(name) for name in dataset.metainfo['classes'])
+    outcomes = find_outcomes(detections, annotations)
     totals, by_class = coco_ap(detections, annotations)
     point = best_point(outcomes.detections, len(outcomes.objects))
     threshold = point.score if point else USUAL_SCORE
+    table = table.assign(**{'class': [*classes, 'mean']})
     return dict(
         pictures=len(dataset),
         mean=table.iloc[-1].to_dict(),
@@ -97,8 +100,12 @@ def describe_results(
         rows=class_rows(table, by_class, outcomes),
         plots=plots(log, outcomes, point),
         matrix=matrix_rows(classes, outcomes, threshold),
-        **draw_all(dataset, annotations, outcomes, threshold),
+        **draw_all(dataset, classes, annotations, outcomes, threshold),
     )
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME else f'{name[:NAME]}...'
 
 
 def class_rows(table: pd.DataFrame, coco: pd.DataFrame, outcomes: Outcomes) -> list[dict]:
@@ -137,13 +144,15 @@ def matrix_rows(classes: tuple[str, ...], outcomes: Outcomes, threshold: float) 
     return dict(names=names, lines=lines, left_out=len(classes) - len(shown))
 
 
-def draw_all(dataset: BaseDataset, annotations: list[dict], outcomes: Outcomes, threshold: float) -> dict[str, Any]:
+def draw_all(
+    dataset: BaseDataset, classes: tuple[str, ...], annotations: list[dict], outcomes: Outcomes, threshold: float
+) -> dict[str, Any]:
     """Examples of each kind, how many mistakes of it there are (``counts``), and how many have a picture (``shown``)."""
     examples: list[Example] = []
     counts, shown = {}, {}
     for kind in KINDS:
         rows, before, used = choose(outcomes, kind, threshold), len(examples), 0
-        for example in draw_examples(dataset, annotations, outcomes, kind, rows[:SHOWN]):
+        for example in draw_examples(dataset, classes, annotations, outcomes, kind, rows[:SHOWN]):
             used += len(example.image)
             if used > BUDGET / len(KINDS):  # the rest is left out
                 break

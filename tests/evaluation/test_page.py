@@ -137,13 +137,13 @@ def test_pictures_show_the_mistakes_of_each_kind(tmp_path):
 def test_many_large_pictures_make_a_small_page(tmp_path, monkeypatch):
     paths = [draw(tmp_path / 'noise.png', noise=True)] * 30
     found = [[np.array([[100, 100, 300, 300, 0.9], [500, 500, 800, 800, 0.8]], np.float32)]] * 30
-    objects = [truth([100, 100, 300, 300], [20, 800, 70, 850], labels=[0, 0])] * 30
+    objects = [truth([100, 100, 300, 300], *[[20, 800, 70, 850]] * 3000, labels=[0] * 3001)] * 30
     monkeypatch.setattr(page, 'BUDGET', 1_000_000)
-    text = write(tmp_path, Pictures(paths, ('a',)), found, objects)
+    text = write(tmp_path, Pictures(paths, ('a' * 10_000,)), found, objects)
     assert len(text) < 1_500_000
     shown = sum(tag == 'figure' for tag, _ in Tags(text).tags)
     assert 1 < shown < 24
-    assert f'<td>Missed</td><td>30</td><td>{shown}</td>' in text
+    assert f'<td>Missed</td><td>90000</td><td>{shown}</td>' in text
 
 
 @pytest.mark.parametrize(
