@@ -26,7 +26,7 @@ def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> d
     checkpoint = work_dir / 'last_checkpoint'
     facts = {
         'config': cfg.filename,
-        'checkpoint': checkpoint.read_text()[:200] if checkpoint.is_file() else None,
+        'last checkpoint': checkpoint.read_text()[:200] if checkpoint.is_file() else None,
         'model': cfg.model.get('type'),
         'backbone': ' '.join(str(backbone[key]) for key in ('type', 'arch', 'depth') if key in backbone),
         **count_model(cfg, predictions),
