@@ -1,11 +1,9 @@
-"""Tables and pictures of a detector's results: AP by class, loss and mAP curves, drawn detections."""
+"""Tables and pictures of a detector's results: AP by class, curves, drawn detections, and one page of all."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from mmdet.evaluation import eval_map
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -15,16 +13,17 @@ from torch import Tensor
 
 from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
+from menet_mm.evaluation import facts, page
+from menet_mm.evaluation.curves import plot_curves, read_log
 from menet_mm.utils.pictures import draw_result, read_image
 
 VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')  # for ``eval_map``
 KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
 DRAWN_SCORE = 0.3  # detections below it are not drawn
-PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metrics begin that are plotted
 
 
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
-    """Write ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
+    """Write ``report.html``, ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
 
     ``predictions`` are by ``tools/test.py --out``. ``InputError`` if there is no log, or they or the pictures do not fit.
     """
@@ -37,13 +36,22 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
+    page.write_page(
+        out / 'report.html',
+        title=f'{Path(cfg.filename or work_dir).stem}: {len(dataset)} pictures',
+        facts=facts.describe_training(cfg, work_dir, found),
+        config_text=facts.read_config_text(cfg),
+        data_checks=facts.find_data_checks(work_dir),
+        **page.describe_results(dataset, *matched, table, log),
+    )
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
     if not table.objects.iloc[-1]:
         print('These pictures have no objects, so there is no AP: look at the annotations of the test set')
     print(f'checkpoint:       {work_dir / checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
+    print(f'page of all:      {out / "report.html"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
-    print(f'loss, mAP curves: {out / "curves.png"}')
+    print(f'curves:           {out / "curves.png"}')
     print(f'drawn detections: {out / "detections.png"} (best pictures first, then the worst; ground truth on the left)')
 
 
@@ -107,39 +115,6 @@ def ap_by_class(classes: tuple[str, ...], detections: list, annotations: list, e
     table.loc[table.objects == 0, ['recall', 'ap']] = np.nan
     table.loc[len(table)] = ('mean', table.objects.sum(), table.detections.sum(), np.nan, table.ap.mean())
     return table
-
-
-def read_log(work_dir: Path) -> pd.DataFrame:
-    """Read mmengine's scalars of all runs in a work dir, in their order; raises ``InputError`` if there are none."""
-    paths = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [line for path in paths for line in path.read_text().splitlines()]
-    # A training that was killed may have left half a line.
-    log = pd.DataFrame([json.loads(line) for line in lines if line.endswith('}')])
-    if 'loss' not in log:
-        raise InputError(f'no training log in {work_dir}: give the --work-dir of a training')
-    return log
-
-
-def plot_curves(log: pd.DataFrame, path: Path) -> None:
-    """Plot the training loss and each validation metric against epochs, or iterations where the log has no epochs."""
-    train = log[log.loss.notna()].drop_duplicates('iter', keep='last').sort_values('iter')
-    unit, steps = 'iteration', 1
-    if 'epoch' in train:
-        per_epoch = train.groupby('epoch').iter.max().diff().median()
-        unit, steps = 'epoch', per_epoch if per_epoch > 0 else train.iter.max()
-    figure = Figure(figsize=(10, 3.8), layout='constrained')
-    left, right = figure.subplots(1, 2)
-    for name in train.columns.intersection(['loss', 'loss_cls', 'loss_bbox']):
-        left.plot(train.iter / steps, train[name], label=name)
-    for name in (column for column in log.dropna(axis=1, how='all') if column.startswith(PLOTTED)):
-        values = log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
-        right.plot(values.step, values[name], marker='o', label=name)
-    for axis, label in ((left, 'training loss'), (right, 'validation')):
-        axis.set(xlabel=unit, ylabel=label, ylim=(0, None))
-        axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend()
-    figure.savefig(path, dpi=120)
 
 
 def draw_detections(

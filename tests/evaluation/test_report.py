@@ -23,51 +23,16 @@ from mmengine.registry import init_default_scope
 from menet_mm import InputError
 from menet_mm.checkpoints.plain_pickle import TORCH_SWITCHES
 from menet_mm.datasets import shapes as generated
+from menet_mm.evaluation.curves import plot_curves, read_log
 from menet_mm.evaluation.dump import dump_metric
-from menet_mm.evaluation.report import (
-    ap_by_class,
-    draw_detections,
-    match,
-    plot_curves,
-    read_log,
-    read_predictions,
-    write_report,
-)
+from menet_mm.evaluation.report import ap_by_class, draw_detections, match, read_predictions, write_report
 
 CLASSES = ('a', 'b', 'c')
 
 
-def random_case(seed: int, difficult: float = 0) -> tuple[list, list]:
-    """Pictures with boxes, of which a fraction is difficult, and detections: near misses, double ones, inventions."""
-    rng = np.random.default_rng(seed)
-    detections, annotations = [], []
-    for _ in range(40):
-        count = rng.integers(0, 7)
-        corners = rng.uniform(0, 200, (count, 2))
-        boxes = np.hstack([corners, corners + rng.uniform(5, 90, (count, 2))]).astype(np.float32)
-        labels = rng.integers(0, len(CLASSES), count)
-        hard = rng.random(count) < difficult
-        annotations.append(
-            dict(
-                bboxes=boxes[~hard],
-                labels=labels[~hard],
-                bboxes_ignore=boxes[hard],
-                labels_ignore=labels[hard],
-            )
-        )
-        repeated = np.repeat(np.arange(count), rng.integers(0, 4, count))
-        shifted = boxes[repeated] + rng.normal(0, 6, (len(repeated), 4))
-        invented = rng.uniform(0, 150, (3, 2))
-        shifted = np.vstack([shifted, np.hstack([invented, invented + 40])])
-        kinds = np.concatenate([labels[repeated], rng.integers(0, len(CLASSES), 3)])
-        rows = np.column_stack([shifted, rng.random(len(shifted))]).astype(np.float32)
-        detections.append([rows[kinds == label] for label in range(len(CLASSES))])
-    return detections, annotations
-
-
 @pytest.mark.parametrize('difficult', [0, 0.3])
 @pytest.mark.parametrize('seed', range(4))
-def test_ap_of_random_detections(independent_ap, seed, difficult):
+def test_ap_of_random_detections(random_case, independent_ap, seed, difficult):
     detections, annotations = random_case(seed, difficult)
     assert any(len(a['labels_ignore']) for a in annotations) == bool(difficult)
     table = ap_by_class(CLASSES, detections, annotations, '11points')
@@ -307,7 +272,7 @@ def test_the_report_of_a_set_without_objects(without_objects, tmp_path, capsys):
     torch.save(predict(build_dataset(without_objects)), tmp_path / 'x.pkl')
     write_report(config(without_objects), tmp_path / 'x.pkl', tmp_path)
     said = capsys.readouterr().out
-    for name in ('ap_by_class.csv', 'curves.png', 'detections.png'):
+    for name in ('report.html', 'ap_by_class.csv', 'curves.png', 'detections.png'):
         assert str(tmp_path / 'report' / name) in said
     rows = (tmp_path / 'report/ap_by_class.csv').read_text().splitlines()
     assert rows[1] == f'{generated.CLASSES[0]},0,3,,'

@@ -68,9 +68,12 @@ def test_evaluation_of_the_checkpoint_gives_the_same_map(tool, trained, shapes, 
     with (work_dir / 'report/ap_by_class.csv').open() as file:
         rows = {row['class']: row for row in csv.DictReader(file)}
     assert float(rows['mean']['ap']) == pytest.approx(metric(log), abs=2e-4)
-    for name in ('curves.png', 'detections.png', 'ap_by_class.csv'):
+    for name in ('report.html', 'curves.png', 'detections.png', 'ap_by_class.csv'):
         assert str(work_dir / 'report' / name) in report.stdout
         assert (work_dir / 'report' / name).stat().st_size > 100
+
+    page = (work_dir / 'report/report.html').read_text()
+    assert f'<b>{float(rows["mean"]["ap"]):.3f}</b>mAP at IoU 0.5' in page
 
     cfg = Config.fromfile(CONFIG)
     cfg.test_dataloader.dataset.update(data_root=str(shapes), ann_file='VOC2007/ImageSets/Main/trainval.txt')

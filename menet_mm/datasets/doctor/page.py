@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from html import escape
 from pathlib import Path
@@ -16,19 +14,13 @@ from menet_mm.datasets.doctor.examine import Exam
 from menet_mm.datasets.formats.files import read_header
 from menet_mm.datasets.labels import Box, Picture
 from menet_mm.utils.files import write_text
+from menet_mm.utils.html import STYLE, encode_jpeg
 from menet_mm.utils.pictures import FORMATS
 
 SHOWN = 8  # pictures of a kind on the page
 LISTED = 50  # lines of a kind on the page
 SIDE = 220  # pixels of a drawing
 COLOURS = dict(error='#c0392b', warning='#b9770e', note='#566573')
-STYLE = """
-body { font: 15px/1.45 sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right }
-td:first-child, th:first-child { text-align: left } h2 small { font-weight: normal; color: #666 }
-figure { display: inline-block; margin: .3em; max-width: 440px; vertical-align: top; font-size: 11px; overflow-wrap: anywhere }
-li { overflow-wrap: anywhere; font-size: 13px }
-"""
 
 
 def summary(exam: Exam, findings: list[Finding]) -> list[str]:
@@ -96,7 +88,7 @@ def write_page(path: Path, title: str, exam: Exam, findings: list[Finding]) -> N
         )
         drawn = [(case, _draw(case)) for case in _spread(finding.cases)]
         body += [
-            f'<figure><img src="data:image/jpeg;base64,{image}" alt=""><figcaption>{escape(case.split)}: {escape(case.text)}</figcaption></figure>'
+            f'<figure><img src="{image}" alt=""><figcaption>{escape(case.split)}: {escape(case.text)}</figcaption></figure>'
             for case, image in drawn
             if image
         ]
@@ -150,7 +142,7 @@ def _sizes(exam: Exam) -> str:
 
 
 def _draw(case: Case) -> str | None:
-    """The picture of a case, beside the other one if it has one, as base64 of a small JPEG; None if it cannot be read."""
+    """The picture of a case, beside the other one if it has one, as the address of a small JPEG; None if it cannot be read."""
     drawn = [_draw_boxes(picture, case.box) for picture in (case.picture, case.other) if picture is not None]
     if None in drawn:
         return None
@@ -161,9 +153,7 @@ def _draw(case: Case) -> str | None:
     for image in drawn:
         sheet.paste(image, (left, 0))
         left += image.width
-    file = io.BytesIO()
-    sheet.save(file, 'JPEG', quality=80)
-    return base64.b64encode(file.getvalue()).decode()
+    return encode_jpeg(sheet)
 
 
 def _draw_boxes(picture: Picture, chosen: Box | None) -> Image.Image | None:
