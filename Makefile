@@ -18,7 +18,7 @@ quickstart: setup
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
 
-# All tests, JOBS at a time on one thread each; `make test ARGS="-m 'not slow'"` leaves out those that train for minutes.
+# The tests, JOBS at a time on one thread each; `make test ARGS="-m 'not slow'"` leaves out those that train for minutes.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
