@@ -70,7 +70,7 @@ def test_lists_name_the_pictures_that_were_used(shared):
     val = [name.split('/')[1] for name in names if name.startswith('val')]
     assert sorted(val) == sorted(classes * 50)
 
-    paths = sorted((LISTS / 'voc_subset').iterdir())
+    paths = sorted((LISTS / 'voc_subset').glob('*.txt'))
     assert [path.stem for path in paths] == ['VOC2007_test', 'VOC2007_trainval', 'VOC2012_train', 'VOC2012_val']
     for path in paths:
         year, split = path.stem.split('_')
