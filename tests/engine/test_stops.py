@@ -132,4 +132,5 @@ train_dataloader['dataset'] = dict(pipeline=[pipeline[0], dict(type='Poison'), *
         config = small_classifier(tmp_path / f'small_{workers}.py', poison.format(what=what, workers=workers))
         said = command('train.py', config, '--work-dir', tmp_path / 'work', status=1)
         assert re.match(f'error: {expected}', said.splitlines()[-1]), said
-        assert 'Traceback' not in said
+        # Not 'Traceback': a worker that is ended while it hands over a tensor may print one of multiprocessing's.
+        assert not re.search(r'File "\S+/tools/train.py"', said), said
