@@ -41,8 +41,8 @@ def read_notes(line: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.export
-def test_the_tutorial(tool_here, shapes, labelled_sets, shared, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_tutorial(command, shapes, labelled_sets, shared, monkeypatch):
+    monkeypatch.chdir(command.folder)
     (weights,) = (shared / 'weights').glob('128-*')
     Path(weights.name).symlink_to(weights)
     said = []
@@ -52,9 +52,9 @@ def test_the_tutorial(tool_here, shapes, labelled_sets, shared, tmp_path, monkey
         elif not line.startswith('curl '):
             python, tool, *arguments = shlex.split(read_notes(line))
             assert (python, Path(tool).parent.name) == ('python', 'tools'), line
-            said.append(tool_here(Path(tool).name, *arguments))
+            said.append(command(Path(tool).name, *arguments))
         if '--out cells' in line or '--out insects' in line:  # one epoch will do
-            for config in (*tmp_path.glob('cells/*.py'), *tmp_path.glob('insects/*.py')):
+            for config in (*Path('cells').glob('*.py'), *Path('insects').glob('*.py')):
                 config.write_text(re.sub(r'max_epochs=\d+, val_interval=\d+', 'max_epochs=1', config.read_text()))
     for path in ('cells.html', 'sheet.jpg', 'work_dirs/cells/report/detections.png', 'cells.onnx.json', 'insects.onnx'):
         assert Path(path).is_file(), path
