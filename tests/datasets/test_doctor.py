@@ -58,9 +58,12 @@ def said() -> Iterator[list[str]]:
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: lines.append(record.getMessage())
     logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('INFO')  # a command that ran in this process may have left one that says errors alone
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def wrap(dataset: dict) -> dict:
