@@ -4,6 +4,7 @@ A line of JSON starts one: the words of the command, variables of the environmen
 is its process id. A line with such an id waits for the process; the answer is its status.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -55,6 +56,7 @@ def run(words: list[str], env: dict[str, str], said: str) -> None:
         os._exit(status)
 
 
+gc.freeze()  # data sets collect garbage, and would look through all of the libraries in each process
 print('ready', flush=True)
 for line in sys.stdin:
     given = json.loads(line)

@@ -22,14 +22,7 @@ TRAININGS = {
 KILLS = 20
 
 
-#: Those of which the others have all parts, and that CI has no time for, are killed by `pytest -m exhaustive` alone.
-OFTEN_KILLED = [
-    pytest.param(name, marks=[pytest.mark.exhaustive] * (name in ('SSD', 'SSD, averaged weights')))
-    for name in TRAININGS
-]
-
-
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='session', params=TRAININGS)
 def training(request, command, small_detector, small_classifier, tmp_path_factory):
     """A config, a function that starts a training of it, and the work dir of one that was not stopped."""
     kind, more, processes = TRAININGS[request.param]
@@ -51,7 +44,6 @@ def finish(command, started, status=0):
     return said
 
 
-@pytest.mark.parametrize('training', TRAININGS, indirect=True)
 def test_stopped_within_an_epoch(command, training, state, differences, tmp_path):
     """With averaged weights, buffers of two processes, and workers that live on."""
     start, whole = training
@@ -70,7 +62,6 @@ def test_stopped_within_an_epoch(command, training, state, differences, tmp_path
     assert {path.name for path in whole.glob('*.pth')} == {path.name for path in (tmp_path / 'work').glob('*.pth')}
 
 
-@pytest.mark.parametrize('training', OFTEN_KILLED, indirect=True)
 def test_killed_at_random(command, training, state, differences, tmp_path):
     """Forty epochs of a few iterations, saved every fifth of a second, too, and twenty kills."""
     start, _ = training
