@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from menet_mm import InputError
 from menet_mm.checkpoints.series import list_checkpoints, newest_readable
+from menet_mm.engine.hooks.checkpoint import _unformatted
 
 pytestmark = pytest.mark.slow  # whole command lines
 
@@ -219,3 +221,13 @@ def test_a_disk_that_is_full_or_read_only(small_classifier, tmp_path, mount, exp
         path, passed = newest_readable(tmp_path / 'saved')
         assert path is not None
         assert not passed
+
+
+def test_the_config_in_a_checkpoint_is_not_formatted():
+    """It would take longer than to write the file. Afterwards the config is as before."""
+    cfg = Config(dict(names=['a name'] * 40))
+    before, settings = cfg.pretty_text, cfg.to_dict()
+    with _unformatted(cfg):
+        plain = cfg.pretty_text
+    assert len(plain.splitlines()) < len(before.splitlines())
+    assert (cfg.pretty_text, cfg.to_dict()) == (before, settings)
