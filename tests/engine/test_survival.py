@@ -229,5 +229,5 @@ def test_the_config_in_a_checkpoint_is_not_formatted():
     before, settings = cfg.pretty_text, cfg.to_dict()
     with _unformatted(cfg):
         plain = cfg.pretty_text
-    assert len(plain.splitlines()) < len(before.splitlines())
+    assert plain != before
     assert (cfg.pretty_text, cfg.to_dict()) == (before, settings)
