@@ -461,7 +461,7 @@ def test_predictions_of_detectors(config):
             assert (apart + 1000 * (found.labels != label)).min() < 0.1
 
 
-NETWORKS = [path.stem for kind in ('*_in1k.py', 'ssd_*_voc.py') for path in sorted(Path('configs').glob(kind))]
+PUBLISHED = [path.stem for kind in ('*_in1k.py', 'ssd_*_voc.py') for path in sorted(Path('configs').glob(kind))]
 ENDINGS = ('onnx', 'xml', 'param')
 
 
@@ -471,7 +471,7 @@ def with_a_runtime_each() -> list:
         pytest.param(
             network, ending, marks=[pytest.mark.exhaustive] * ('menet228' not in network and turn % 3 != place)
         )
-        for turn, network in enumerate(NETWORKS)
+        for turn, network in enumerate(PUBLISHED)
         for place, ending in enumerate(ENDINGS)
     ]
 
