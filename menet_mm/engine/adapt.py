@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -27,7 +26,6 @@ def adapt_data(cfg: Config) -> None:
     Raises:
         InputError: if a metric cannot work with its data.
     """
-    _check_input_size(cfg)
     lines: dict[str | None, None] = {}  # test is often the same as val
     for split in SPLITS:
         loader, evaluator = cfg.get(f'{split}_dataloader'), cfg.get(f'{split}_evaluator') or []
@@ -48,30 +46,6 @@ def adapt_data(cfg: Config) -> None:
             lines[_fit_top_k(cfg, metric)] = None
     for line in filter(None, lines):
         print_log(line, 'current')
-
-
-def _check_input_size(cfg: Config) -> None:
-    """Refuse a size of pictures that the config's own file sets, and that no step of a pipeline has taken."""
-    path = Path(cfg.filename or '')
-    text = path.read_text(encoding='utf-8') if path.is_file() else ''
-    # A file without a base, such as a work dir's copy, has the variables of all its bases.
-    inherits = re.search(r'^_base_ *=', text, re.MULTILINE)
-    set_here = inherits and re.search(r'^input_size *= *(\d+)', text, re.MULTILINE)
-    loaders = [cfg.get(f'{split}_dataloader') or {} for split in SPLITS]
-    leaves = [
-        leaf for loader in loaders for leaf in leaf_configs(loader.get('dataset') or {}) if isinstance(leaf, dict)
-    ]
-    scales = [
-        step.scale
-        for leaf in leaves
-        for step in leaf.get('pipeline', ())
-        if step.get('type') == 'Resize' and 'scale' in step
-    ]
-    if set_here and scales and not any(int(set_here[1]) in scale for scale in scales if not isinstance(scale, int)):
-        raise InputError(
-            f'{path} sets input_size = {set_here[1]}, but pictures are resized to {tuple(scales[0])}: write the pipelines anew '
-            'as configs/_base_/datasets/voc12_ssd320.py does, and fit the anchors with tools/fit_anchors.py'
-        )
 
 
 def _use_our_class(config: ConfigDict, kind: type | None) -> None:

@@ -23,6 +23,9 @@ from menet_mm.utils.config import find_config, read_config
 from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import find_defect
 
+#: If fitted anchors reach fewer than all but this share of the training boxes, a finer map is taken.
+TOO_MANY = 0.25
+
 
 @dataclass
 class Project:
@@ -93,7 +96,12 @@ def make_project(
         given = (labels, format, base, recipe, weights and weights.resolve())
         write_text(folder / f'{name}.py', (classifier_config if task == 'classifier' else detector_config)(*given))
         if task == 'detector':
-            anchors, said = _fit(folder / f'{name}.py')
+            anchors, missed, said = _fit(folder / f'{name}.py')
+            if missed > TOO_MANY:
+                lines += [*said, 'these boxes are small: a map of stride 8 is added for them']
+                given = (labels, format, base.replace('_finetune', '_s8_finetune'), *given[3:])
+                write_text(folder / f'{name}.py', detector_config(*given))
+                anchors, missed, said = _fit(folder / f'{name}.py')
             lines += said
             write_text(folder / f'{name}.py', detector_config(*given, anchors))
         checkpoint = f'work_dirs/{name}/epoch_{recipe.epochs}.pth'
@@ -161,8 +169,12 @@ def _write_lists(folder: Path, labels: Labels, splits: dict[str, list[str]], tas
         write_text(folder / f'{split}.txt', ''.join(f'{line}\n' for line in lines))
 
 
-def _fit(config: Path) -> tuple[list[str], list[str]]:
-    """Fit anchors to the data of a config; returns the config's lines for them, none if they find no more, and what to say."""
+def _fit(config: Path) -> tuple[list[str], float, list[str]]:
+    """Fit anchors to the data of a config.
+
+    Returns the config's lines for them, none if they find no more, the share of training boxes that none reaches, and what
+    to say.
+    """
     from menet_mm.datasets.anchors import fit_anchors
 
     logger = MMLogger.get_instance('new_project', logger_name='new_project', log_level='ERROR')
@@ -171,8 +183,8 @@ def _fit(config: Path) -> tuple[list[str], list[str]]:
     _, before, after = fit.shares['training']
     said = f'anchors: {before:.0%} of the training boxes are reached by none'
     if after >= before:
-        return [], [said]
-    return fit.to_generator(), [f'{said}, and {after:.0%} by those fitted to them']
+        return [], before, [said]
+    return fit.to_generator(), after, [f'{said}, and {after:.0%} by those fitted to them']
 
 
 def _say_recipe(recipe: Recipe) -> str:

@@ -1,6 +1,8 @@
 """Finding and reading configs, the same way in every command and function."""
 
 import io
+import os
+import sys
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
@@ -49,4 +51,8 @@ def read_config(name: str | Path, options: dict | None = None) -> 'Config':
 
     check_keys(cfg, options)
     cfg.merge_from_dict(options or {})
+    from menet_mm.utils.input_size import apply_input_size
+
+    if (said := apply_input_size(cfg, (options or {}).get('input_size'))) and os.environ.get('RANK', '0') == '0':
+        print(said, file=sys.stderr)
     return cfg

@@ -40,7 +40,7 @@ def check_keys(cfg: Config, options: dict | None = None) -> None:
     hands to another library pass. ``InputError`` names the first key that nothing reads, or that holds text for a number.
     """
     names = [*inspect.signature(Runner).parameters, *MORE_NAMES]
-    known = {*names, 'tta_model', 'tta_pipeline'}
+    known = {*names, 'tta_model', 'tta_pipeline'} | {'input_size'} & set(cfg)
     given = {_check_option(cfg, option, known) for option in options or ()}
     if options:
         cfg = deepcopy(cfg)

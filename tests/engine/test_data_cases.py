@@ -195,7 +195,7 @@ ORDER = "val_dataloader['dataset'] = dict(val_dataloader['dataset'], metainfo=di
         (WRAPPED, 'write _delete_=True'),
         (TENSORBOARD, 'NoneSuchVisBackend'),
         ("val_evaluator = dict(_delete_=True, type='mmdet.CocoMetric', metric='bbox')", "add 'instances' to the meta_keys"),
-        ('input_size = 512', 'input_size = 512, but pictures are resized to (80, 80)'),
+        ('input_size = 16', 'must be a number of pixels from 32 on, but is 16'),
         ("train_dataloader['batch_size'] = 1", 'set train_dataloader.batch_size to 2 or more'),
         ("train_dataloader.update(batch_size=11, drop_last=False)", 'set train_dataloader.drop_last=True'),
         ("custom_hooks = [dict(type='EMAHook')]\nmodel['bbox_head']['num_classes'] = 9", 'num_classes is 9'),

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from menet_mm import InputError, get_inferencer
 from menet_mm.deploy import export
+from menet_mm.engine.adapt import SPLITS
+from menet_mm.registry import MODELS
 from menet_mm.utils.config import find_config, read_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -65,3 +70,74 @@ def test_a_config_that_cannot_be_read(tmp_path, line, reason):
     config.write_text(f"_base_ = '{ROOT}/configs/menet108_in1k.py'\n{line}\n")
     with pytest.raises(InputError, match=f'config {config} cannot be read \\(.*{reason}'):
         read_config(config)
+
+
+CHILD = "_base_ = '{root}/configs/{base}.py'\n{lines}\n"
+ANCHORS = (
+    "dict(_delete_=True, type='YOLOAnchorGenerator', strides=[16, 32, 64, 107, 160, 320], base_sizes=[[(10, 20)]] * 6)"
+)
+
+
+def anchors(cfg: Config) -> dict:
+    return cfg.model.bbox_head.anchor_generator
+
+
+@pytest.mark.parametrize('size', [160, 224, 370, 512])
+@pytest.mark.parametrize('base', ['ssd_menet228_voc', 'ssd_menet108_voc12', 'ssd_menet108_s8_voc12'])
+@pytest.mark.parametrize('by_option', [True, False])
+def test_one_setting_moves_pictures_and_anchors(base, size, by_option, tmp_path, capsys):
+    before = read_config(base)
+    config = tmp_path / 'x.py'
+    config.write_text(CHILD.format(root=ROOT, base=base, lines='' if by_option else f'input_size = {size}'))
+    cfg = read_config(config, dict(input_size=size) if by_option else None)
+    assert f'input_size = {size}: pictures and anchors are scaled' in capsys.readouterr().err
+    scales = {
+        tuple(step.scale) for split in SPLITS for step in cfg[f'{split}_dataloader'].dataset.pipeline if 'scale' in step
+    }
+    assert scales == {(size, size)}
+    init_default_scope('mmdet')
+    model = MODELS.build(cfg.model).eval()
+    with torch.no_grad():
+        maps = [tuple(level.shape[-2:]) for level in model.extract_feat(torch.zeros(1, 3, size, size))]
+    generator = model.bbox_head.prior_generator
+    # The cells of each map cover the picture, to a cell's half.
+    for (height, width), (x, y) in zip(maps, generator.strides, strict=True):
+        assert max(abs(width * x - size), abs(height * y - size)) <= width / 2
+    factor = size / before.input_size
+    for key in ('min_sizes', 'max_sizes'):
+        assert anchors(cfg)[key] == [round(value * factor) for value in anchors(before)[key]]
+    # What a work dir keeps is read again as it is.
+    cfg.dump(tmp_path / 'kept.py')
+    kept = read_config(tmp_path / 'kept.py')
+    assert (kept.model, kept.train_dataloader) == (cfg.model, cfg.train_dataloader)
+
+
+@pytest.mark.parametrize(
+    ('base', 'lines', 'refused'),
+    [
+        ('ssd_menet228_voc', f'input_size = 512\nmodel = dict(bbox_head=dict(anchor_generator={ANCHORS}))', None),
+        # A variable of one's own, which the pipelines have taken.
+        ('ssd_menet228_shapes', '', None),
+        ('faster_rcnn_menet228_voc', 'input_size = 800', 'needs one square Resize'),
+        ('ssd_menet228_voc', 'input_size = (512, 512)', None),
+    ],
+)
+def test_which_settings_of_a_file_count(base, lines, refused, tmp_path):
+    config = tmp_path / 'x.py'
+    config.write_text(CHILD.format(root=ROOT, base=base, lines=lines))
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            read_config(config)
+        return
+    generator = anchors(read_config(config))
+    if 'YOLO' in generator.type:
+        assert generator.base_sizes == [[(17, 34)]] * 6
+        assert generator.strides == [16, 32, 64, 128, 256, 512]
+    else:
+        assert generator == anchors(read_config(base))
+
+
+@pytest.mark.parametrize('value', [16, '512', 1.5, True, [512, 512]])
+def test_an_input_size_that_is_none(value):
+    with pytest.raises(InputError, match='input_size must be a number of pixels from 32 on'):
+        read_config('ssd_menet228_voc', dict(input_size=value))

@@ -43,7 +43,7 @@ def libraries():
         ('model.backbone.arch.depth', 3, "is '228-12x1-g3' in the config and has no keys of its own"),
         # A variable of the file: the config has been computed from it before the option comes.
         ('data_root', 'x', 'did you mean train_dataloader.dataset.data_root?'),
-        ('input_size', 512, 'nothing reads it'),
+        ('dataset_type', 'x', 'nothing reads it'),
     ],
 )
 def test_an_option_that_nothing_reads(option, value, hint):
