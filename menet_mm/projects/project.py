@@ -177,7 +177,7 @@ def _fit(config: Path) -> tuple[list[str], float, list[str]]:
     """
     from menet_mm.datasets.anchors import fit_anchors
 
-    logger = MMLogger.get_instance('new_project', logger_name='new_project', log_level='ERROR')
+    logger = MMLogger.get_instance('new_project')
     logger.setLevel('ERROR')  # what the data set says has been said
     fit = fit_anchors(read_config(config))
     _, before, after = fit.shares['training']

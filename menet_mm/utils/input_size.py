@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from math import log2
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menet_mm.errors import InputError
@@ -19,7 +18,7 @@ SMALLEST = 32  # px: the first map of an SSD has a cell for every 16
 def apply_input_size(cfg: Config, given: object = None) -> str | None:
     """Give the pictures of a config, and its anchors with them, the size that it asks for.
 
-    Asked for is what ``--cfg-options`` gave, or what the config's own file sets; of its bases, the pipelines know already.
+    Asked for is what ``--cfg-options`` gave, or ``input_size`` in a file that inherits the pipelines.
 
     Args:
         cfg: changed where it stands: ``scale`` of each ``Resize``; strides and sizes of an SSD's anchors.
@@ -32,7 +31,7 @@ def apply_input_size(cfg: Config, given: object = None) -> str | None:
         InputError: if it is no size, or pictures or anchors cannot be scaled by one number.
     """
     steps = [step for step in _dicts(cfg._cfg_dict) if str(step.get('type')).split('.')[-1] == 'Resize']
-    size = _own_setting(cfg, steps) if given is None else given
+    size = _set_in_files(cfg) if given is None else given
     if size is None:
         return None
     if type(size) is not int or size < SMALLEST:
@@ -59,18 +58,15 @@ def apply_input_size(cfg: Config, given: object = None) -> str | None:
     return f'input_size = {size}: pictures and anchors are scaled from {before} px'
 
 
-def _own_setting(cfg: Config, steps: list[dict]) -> int | None:
-    """The size that the config's own file sets, unless a pipeline has taken it already.
+def _set_in_files(cfg: Config) -> int | None:
+    """The size that a file of the config sets last, unless pipelines are written behind it, and so by hand.
 
-    A file without a base, such as a work dir's copy, was computed from its own.
+    A file's bases stand before it in ``cfg.text``. A work dir's copy has its pipelines behind the size, too.
     """
-    path = Path(cfg.filename or '')
-    text = path.read_text(encoding='utf-8') if path.is_file() else ''
+    *_, behind = re.split(r'^input_size *=', cfg.text, flags=re.MULTILINE)
     size = cfg.get('input_size')
-    if all(re.search(rf'^{name} *=', text, re.MULTILINE) for name in ('_base_', 'input_size')) and type(size) is int:
-        taken = any(size == scale or size in scale for step in steps if (scale := step.get('scale')))
-        return None if taken else size
-    return None
+    by_hand = behind == cfg.text or re.search('Resize|scale', behind)
+    return size if type(size) is int and not by_hand else None
 
 
 def _dicts(node: Any) -> Iterator[dict]:

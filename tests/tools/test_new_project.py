@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from menet_mm.datasets.reading import read_labels, write_labels
 
@@ -90,3 +91,18 @@ def test_damaged_pictures_are_left_out_with_a_line(tool_here, labelled_sets, tmp
     said = tool_here('new_project.py', tmp_path / 'set', '--out', tmp_path / 'mine')
     assert re.search(rf'pictures cannot be decoded.*: 1 .*{damaged.name}', said)
     assert damaged.name not in (tmp_path / 'mine/train.txt').read_text() + (tmp_path / 'mine/val.txt').read_text()
+
+
+@pytest.mark.parametrize(('side', 'finer'), [(0.04, True), (0.3, False)])
+def test_small_boxes_get_a_finer_map(tool_here, labelled_sets, tmp_path, side, finer):
+    labels = read_labels(labelled_sets / 'coco')[0]
+    for picture in labels.pictures.values():
+        for place, box in enumerate(picture.boxes):
+            x, length = place * 8, side * Image.open(picture.path).width
+            box.x1, box.y1, box.x2, box.y2 = x, x, x + length, x + length
+    write_labels(labels, tmp_path / 'set', 'coco')
+    said = tool_here('new_project.py', tmp_path / 'set', '--out', tmp_path / 'mine')
+    assert ('a map of stride 8 is added' in said) == finer
+    model = Config.fromfile(tmp_path / 'mine/mine.py').model
+    assert model.backbone.out_indices == ((0, 1, 2) if finer else (1, 2))
+    assert model.bbox_head.anchor_generator.strides[0] == (8 if finer else 16)

@@ -1,5 +1,6 @@
 """One rule for how a config is named and read."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_one_setting_moves_pictures_and_anchors(base, size, by_option, tmp_path,
     }
     assert scales == {(size, size)}
     init_default_scope('mmdet')
-    model = MODELS.build(cfg.model).eval()
+    model = MODELS.build(deepcopy(cfg.model)).eval()
     with torch.no_grad():
         maps = [tuple(level.shape[-2:]) for level in model.extract_feat(torch.zeros(1, 3, size, size))]
     generator = model.bbox_head.prior_generator
@@ -106,7 +107,10 @@ def test_one_setting_moves_pictures_and_anchors(base, size, by_option, tmp_path,
     factor = size / before.input_size
     for key in ('min_sizes', 'max_sizes'):
         assert anchors(cfg)[key] == [round(value * factor) for value in anchors(before)[key]]
-    # What a work dir keeps is read again as it is.
+    # A file that inherits this one has its size, what a work dir keeps is read again as it is.
+    grandchild = tmp_path / 'y.py'
+    grandchild.write_text(CHILD.format(root=tmp_path, base='x', lines='').replace('configs/', ''))
+    assert by_option or read_config(grandchild).model == cfg.model
     cfg.dump(tmp_path / 'kept.py')
     kept = read_config(tmp_path / 'kept.py')
     assert (kept.model, kept.train_dataloader) == (cfg.model, cfg.train_dataloader)
@@ -116,10 +120,11 @@ def test_one_setting_moves_pictures_and_anchors(base, size, by_option, tmp_path,
     ('base', 'lines', 'refused'),
     [
         ('ssd_menet228_voc', f'input_size = 512\nmodel = dict(bbox_head=dict(anchor_generator={ANCHORS}))', None),
-        # A variable of one's own, which the pipelines have taken.
+        # Variables of one's own.
         ('ssd_menet228_shapes', '', None),
-        ('faster_rcnn_menet228_voc', 'input_size = 800', 'needs one square Resize'),
         ('ssd_menet228_voc', 'input_size = (512, 512)', None),
+        ('ssd_menet228_voc', "input_size = 512\nresize = dict(type='Resize', scale=(512, 512))", None),
+        ('faster_rcnn_menet228_voc', 'input_size = 800', 'needs one square Resize'),
     ],
 )
 def test_which_settings_of_a_file_count(base, lines, refused, tmp_path):
