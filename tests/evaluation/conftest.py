@@ -1,9 +1,11 @@
 """Random detections, which no test set has so many kinds of."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 CLASSES = ('a', 'b', 'c')
 
@@ -40,3 +42,30 @@ def make_case(seed: int, difficult: float = 0) -> tuple[list, list]:
 def random_case() -> Callable[..., tuple[list, list]]:
     """Of a seed and a fraction of difficult objects: detections and annotations as ``report.match`` gives them, of :data:`CLASSES`."""
     return make_case
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Chromium without a screen, for which no address exists but this machine's."""
+    programs = [shutil.which(name) for name in ('chromium', 'chromedriver')]
+    if None in programs:
+        pytest.skip('needs Chromium and its driver; on Debian: apt install chromium chromium-driver')
+    options = ChromeOptions()
+    options.binary_location = programs[0]
+    profile = tmp_path_factory.mktemp('browser')
+    for argument in (
+        'headless=new',
+        'no-sandbox',
+        'disable-gpu',
+        'no-first-run',
+        'disable-background-networking',
+        'disable-component-update',
+        'disable-sync',
+        f'user-data-dir={profile}',
+        'host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1',
+    ):
+        options.add_argument(f'--{argument}')
+    options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
+    driver = Chrome(options, ChromeService(programs[1]))
+    yield driver
+    driver.quit()
