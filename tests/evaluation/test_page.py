@@ -16,6 +16,7 @@ from menet_mm.datasets.doctor.checkup import check_folder
 from menet_mm.datasets.doctor.page import write_page as write_check
 from menet_mm.evaluation import facts, page
 from menet_mm.evaluation.examples import find_window
+from menet_mm.evaluation.rendering import write_page
 from menet_mm.evaluation.report import ap_by_class
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>$x_{'
@@ -57,7 +58,7 @@ def write(folder: Path, dataset: Pictures, detections: list, annotations: list, 
     table = ap_by_class(dataset.metainfo['classes'], detections, annotations, 'area')
     texts = dict(title='a title', facts=dict(model='SSD'), config_text='', data_checks=[]) | more
     results = page.describe_results(dataset, detections, annotations, table, log)
-    page.write_page(folder / 'report.html', **texts, **results)
+    write_page(folder / 'report.html', 'detector.html.jinja', **texts, **results)
     return (folder / 'report.html').read_text()
 
 
