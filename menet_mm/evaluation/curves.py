@@ -26,10 +26,12 @@ def read_log(work_dir: Path) -> pd.DataFrame:
 def _parse(line: str) -> dict | None:
     """The numbers in a line of a log; None of half a line, which a training that was killed may have left."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=float)
     except ValueError:
         return None
-    return {k: v for k, v in record.items() if isinstance(v, int | float)} if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    return {k.encode(errors='replace').decode(): v for k, v in record.items() if isinstance(v, float)}
 
 
 def plot_loss(axis: Axes, log: pd.DataFrame) -> None:

@@ -38,7 +38,8 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters['number'] = format_number
     style = Markup(STYLE + (HERE / 'report.css').read_text())
     page = environment.get_template(template)
-    write_text(path, page.render(content, style=style, script=script, digest=digest, quote=quote))
+    text = page.render(content, style=style, script=script, digest=digest, quote=quote)
+    write_text(path, text.encode(errors='replace').decode())  # names of files and JSON may hold half a character
 
 
 def format_number(value: float | None, digits: int = 3) -> str:

@@ -1,6 +1,10 @@
-"""Random detections, which no test set has so many kinds of."""
+"""Random detections, which no test set has so many kinds of, and what is asked of every page."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -40,3 +44,51 @@ def make_case(seed: int, difficult: float = 0) -> tuple[list, list]:
 def random_case() -> Callable[..., tuple[list, list]]:
     """Of a seed and a fraction of difficult objects: detections and annotations as ``report.match`` gives them, of :data:`CLASSES`."""
     return make_case
+
+
+class Tags(HTMLParser):
+    """Names and attributes of all tags, and the text of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.scripts, self.open = [], [], ''
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open = tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open == 'script':
+            self.scripts.append(data)
+            self.open = ''
+
+
+@pytest.fixture(scope='session')
+def tags() -> Callable[[str], list[tuple[str, dict]]]:
+    """Names and attributes of the tags of a page."""
+    return lambda text: Tags(text).tags
+
+
+@pytest.fixture(scope='session')
+def assert_harmless() -> Callable[..., None]:
+    """Check that a page runs but its own script, of which there may be none, and loads nothing."""
+
+    def check(text: str, scripts: int = 1) -> None:
+        seen = Tags(text)
+        assert len(seen.scripts) == scripts
+        (policy,) = (
+            attrs['content'] for tag, attrs in seen.tags if 'Content-Security-Policy' in attrs.get('http-equiv', '')
+        )
+        assert policy.startswith("default-src 'none'")
+        for script in seen.scripts:
+            assert 'alert' not in script
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"script-src 'sha256-{digest}'" in policy
+        for tag, attrs in seen.tags:
+            assert tag not in ('img', 'iframe', 'object', 'embed', 'link', 'base', 'form', 'foreignobject')
+            assert not [key for key in attrs if key.startswith('on') or key == 'src']
+            for key in ('href', 'xlink:href'):
+                assert re.match(r'data:image/jpeg;base64,|#|\.\./', attrs.get(key, '#'))
+
+    return check
