@@ -80,9 +80,9 @@ def describe(groups: list[Group]) -> dict[str, Any]:
         rows=[dict(run=run, group=group.name, figures=measure(run)) for group in groups for run in group.runs],
         results=_rows(results),
         by_class=[
-            dict(title=title, rows=_rows(cells), left_out=left_out)
-            for title in TABLES
-            for cells, left_out in [_by_class(groups, title)]
+            dict(title=table.title, rows=_rows(cells), left_out=left_out)
+            for table in TABLES
+            for cells, left_out in [_by_class(groups, table.file)]
             if cells
         ],
         time=_rows(tabulate(groups, measure_time)),
@@ -106,9 +106,9 @@ def _rows(table: dict[str, list[Cell | None]]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_class(groups: list[Group], title: str) -> tuple[dict[str, list[Cell | None]], int]:
+def _by_class(groups: list[Group], file: str) -> tuple[dict[str, list[Cell | None]], int]:
     """Cells by class, of so many classes as are shown, and how many are left out."""
-    table = tabulate(groups, lambda run: run.by_class[title][:-1].to_dict() if title in run.by_class else {})
+    table = tabulate(groups, lambda run: run.by_class[file][:-1].to_dict() if file in run.by_class else {})
     return dict(list(table.items())[:CLASSES]), max(len(table) - CLASSES, 0)
 
 

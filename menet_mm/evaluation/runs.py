@@ -4,7 +4,7 @@ import ast
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,11 +13,21 @@ from menet_mm.evaluation.curves import PLOTTED, read_log, training_rows
 from menet_mm.evaluation.facts import read_environment, training_folders
 
 LONGEST = 2_000_000  # bytes of a file that is read
-#: By file of a report: what it gives by class, and the name of the column.
-TABLES = {
-    'ap_by_class.csv': ('AP at IoU 0.5 of the test set', 'ap'),
-    'accuracy_by_class.csv': ('Accuracy on the test set, %', 'accuracy'),
-}
+
+
+class Table(NamedTuple):
+    """A CSV file of a report: what it is, the column that counts, and what its last row is, that of the whole."""
+
+    file: str
+    title: str
+    column: str
+    whole: str
+
+
+TABLES = (
+    Table('ap_by_class.csv', 'AP at IoU 0.5 by class, test set', 'ap', 'mAP at IoU 0.5, test set'),
+    Table('accuracy_by_class.csv', 'Accuracy by class, test set, %', 'accuracy', 'accuracy, test set, %'),
+)
 
 
 @dataclass
@@ -30,7 +40,7 @@ class Run:
         log: of :func:`curves.read_log`; None if there is none.
         environment: of :func:`facts.read_environment`.
         counts: ``parameters`` and ``multiply-adds``, as text.
-        by_class: results by class, by the titles of :data:`TABLES`; the last one is of the whole.
+        by_class: results by class, by the file they are of (:data:`TABLES`); the last one is of the whole.
         notes: a sentence for each file that is missing.
     """
 
@@ -62,10 +72,10 @@ def read_run(work_dir: Path, name: str) -> Run:
     if run.log is not None and run.config is None:
         run.notes.append(f'no config of {work_dir} can be read (*/vis_data/config.py): it is a group of its own')
     advice = f'write it with `tools/report.py CONFIG PREDICTIONS --work-dir {work_dir}`'
-    for file, (title, column) in TABLES.items():
-        table = _read_table(work_dir / 'report' / file, column)
-        if table is not None:
-            run.by_class[title] = table
+    for table in TABLES:
+        values = _read_table(work_dir / 'report' / table.file, table.column)
+        if values is not None:
+            run.by_class[table.file] = values
     if not run.by_class:
         run.notes.append(f'no results by class in {work_dir}/report: {advice}')
     else:
@@ -77,7 +87,7 @@ def read_run(work_dir: Path, name: str) -> Run:
 
 def measure(run: Run) -> dict[str, float]:
     """The figures of a run: metrics of the validation, last and best, the last loss, and results of the test set as a whole."""
-    figures = {title: float(table.iloc[-1]) for title, table in run.by_class.items()}
+    figures = {table.whole: float(run.by_class[table.file].iloc[-1]) for table in TABLES if table.file in run.by_class}
     if run.log is not None:
         for name in run.log.columns:
             values = run.log[name].dropna() if name.startswith(PLOTTED) else ()

@@ -71,7 +71,7 @@ def test_groups_and_paired_differences(tmp_path):
     assert second.clear
     assert table['pascal_voc/mAP, best'][0].mean == pytest.approx(0.6)
     assert table['training loss, last'][0].mean == 1
-    assert table['AP at IoU 0.5 of the test set'][1].mean == pytest.approx(0.43)
+    assert table['mAP at IoU 0.5, test set'][1].mean == pytest.approx(0.43)
     minutes, seconds = tabulate(groups, measure_time).values()
     assert minutes[0].mean == pytest.approx(40 * 0.5 / 60)
     assert seconds[0].mean == 0.5
@@ -212,6 +212,7 @@ def test_the_command(tool_here, tmp_path):
     assert f'page: {tmp_path / "x.html"}' in said
     text = (tmp_path / 'x.html').read_text()
     assert '<span>0.250</span><small>0.200 to 0.300</small>' in text
+    assert '<tr><td>a</td><td><span>0.150</span><small>0.100 to 0.200</small>' in text  # a class
     assert '1,234' in text
     with pytest.raises(SystemExit, match='--out goes with --compare'):
         tool_here('report.py', 'ssd_menet228_voc', 'x.pkl', '--out', tmp_path / 'y.html')
