@@ -1,7 +1,7 @@
 """Several runs beside each other on one page: settings that differ, results, curves, time."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,6 @@ def describe(groups: list[Group]) -> dict[str, Any]:
     """What the page says."""
     runs = [run for group in groups for run in group.runs]
     results, differences = tabulate(groups, measure), find_differences(groups)
-    with_config = [group.settings is not None for group in groups]
     return dict(
         groups=groups,
         main=next(iter(results), None),
@@ -86,9 +85,12 @@ def describe(groups: list[Group]) -> dict[str, Any]:
             if cells
         ],
         time=_rows(tabulate(groups, measure_time)),
-        counts=_texts(groups, [run.counts for run in runs], False),
-        environment=_texts(groups, [run.environment for run in runs], True),
-        settings=[(key, _spread(values, with_config)) for key, values in differences[:SETTINGS]],
+        counts=_texts(groups, lambda run: run.counts),
+        environment=_texts(groups, lambda run: run.environment, differing=True),
+        settings=[
+            (shorten(key, TEXT), [value and shorten(value, TEXT) for value in values])
+            for key, values in differences[:SETTINGS]
+        ],
         settings_left=max(len(differences) - SETTINGS, 0),
         curves=draw_curves(groups),
         notes=[note for run in runs for note in run.notes],
@@ -102,33 +104,33 @@ def _rows(table: dict[str, list[Cell | None]]) -> list[dict[str, Any]]:
     return [
         dict(name=shorten(name), cells=cells, digits=2 if max(abs(cell.mean) for cell in cells if cell) >= 10 else 3)
         for name, cells in table.items()
-        if any(cells)
     ]
 
 
 def _by_class(groups: list[Group], file: str) -> tuple[dict[str, list[Cell | None]], int]:
     """Cells by class, of so many classes as are shown, and how many are left out."""
-    table = tabulate(groups, lambda run: run.by_class[file][:-1].to_dict() if file in run.by_class else {})
-    return dict(list(table.items())[:CLASSES]), max(len(table) - CLASSES, 0)
+    tables = [run.by_class[file][:-1] for group in groups for run in group.runs if file in run.by_class]
+    classes = list(dict.fromkeys(name for table in tables for name in table.index))
+    shown = set(classes[:CLASSES])
+
+    def read(run: Run) -> dict[str, float]:
+        return {name: value for name, value in run.by_class.get(file, pd.Series())[:-1].items() if name in shown}
+
+    return tabulate(groups, read), len(classes) - len(shown)
 
 
-def _texts(groups: list[Group], facts: list[dict[str, str]], differing: bool) -> list[tuple[str, list[str | None]]]:
+def _texts(
+    groups: list[Group], read: Callable[[Run], dict[str, str]], differing: bool = False
+) -> list[tuple[str, list[str | None]]]:
     """Facts by name: the text of each group, or its several texts; of ``differing`` ones only."""
-    names = dict.fromkeys(name for one in facts for name in one if name not in ('seed', 'trained'))
-    remaining = iter(facts)
-    by_group = [[next(remaining) for _ in group.runs] for group in groups]
+    by_group = [[read(run) for run in group.runs] for group in groups]
+    facts = [one for members in by_group for one in members]
     rows = []
-    for name in names:
+    for name in dict.fromkeys(name for one in facts for name in one if name not in ('seed', 'trained')):
         if not differing or len({one[name] for one in facts if name in one}) > 1:
             texts = [dict.fromkeys(one[name] for one in members if name in one) for members in by_group]
             rows.append((name, ['; '.join(one) or None for one in texts]))
     return rows
-
-
-def _spread(values: list[str], places: list[bool]) -> list[str | None]:
-    """Put values of the groups with a config where these groups are."""
-    remaining = iter(values)
-    return [shorten(next(remaining), TEXT) if place else None for place in places]
 
 
 def _print(cell: Cell | None) -> str:

@@ -16,7 +16,7 @@ PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metri
 def read_log(work_dir: Path) -> pd.DataFrame:
     """Read mmengine's scalars of all runs in a work dir, in their order; raises ``InputError`` if there are none."""
     paths = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [line for path in paths for line in path.read_text().splitlines()]
+    lines = [line for path in paths for line in path.read_text(encoding='utf-8', errors='replace').splitlines()]
     log = pd.DataFrame([record for line in lines if (record := _parse(line))])
     if not {'loss', 'iter', 'step'} <= set(log):
         raise InputError(f'no training log in {work_dir}: give the --work-dir of a training')

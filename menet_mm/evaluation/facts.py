@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,9 @@ def read_environment(work_dir: Path) -> dict[str, str]:
                     facts[found[1]] = found[2]
             times += re.findall(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - mmengine', text, re.MULTILINE)
     if times:
-        first, last = (datetime.strptime(time, '%Y/%m/%d %H:%M:%S') for time in (min(times), max(times)))
-        facts['trained'] = f'{first} to {last} ({last - first})' + f', in {starts} starts' * (starts > 1)
+        with suppress(ValueError):  # a foreign log may have other times than there are
+            first, last = (datetime.strptime(time, '%Y/%m/%d %H:%M:%S') for time in (min(times), max(times)))
+            facts['trained'] = f'{first} to {last} ({last - first})' + f', in {starts} starts' * (starts > 1)
     return facts
 
 

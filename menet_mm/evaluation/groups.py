@@ -83,9 +83,14 @@ def _common_name(names: list[str]) -> str:
     return re.sub(r'[\W_]*(seed)?[\W_]*$', '', common) or names[0]
 
 
-def find_differences(groups: list[Group]) -> list[tuple[str, list[str]]]:
-    """Settings that differ between groups: the key, and the value of each group that has a config, as text."""
-    return list(_differ('', [group.settings for group in groups if group.settings is not None]))
+def find_differences(groups: list[Group]) -> list[tuple[str, list[str | None]]]:
+    """Settings that differ between groups: the key, and the value of each group as text; None of a group without a config."""
+    found = _differ('', [group.settings for group in groups if group.settings is not None])
+    rows = []
+    for key, values in found:
+        remaining = iter(values)
+        rows.append((key, [None if group.settings is None else next(remaining) for group in groups]))
+    return rows
 
 
 def _differ(path: str, values: list[Any]) -> Iterator[tuple[str, list[str]]]:
@@ -108,7 +113,7 @@ def _differ(path: str, values: list[Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def tabulate(groups: list[Group], figures: Callable[[Run], dict[str, float]]) -> dict[str, list[Cell | None]]:
-    """By name of a figure, a cell for each group; None where no run of the group has it.
+    """By name of a figure that any run has, a cell for each group; None where no run of the group has it.
 
     ``figures`` gives those of a run. Differences are taken between runs of the same seed; of several of one seed, the mean.
     """
@@ -119,9 +124,7 @@ def tabulate(groups: list[Group], figures: Callable[[Run], dict[str, float]]) ->
         for name, value in figures(run).items()
     ]
     table = pd.DataFrame(rows, columns=['group', 'seed', 'name', 'value']).dropna(subset='value')
-    return {
-        name: _cells(table[table['name'] == name], len(groups)) for name in dict.fromkeys(row['name'] for row in rows)
-    }
+    return {str(name): _cells(part, len(groups)) for name, part in table.groupby('name', sort=False)}
 
 
 def _cells(table: pd.DataFrame, groups: int) -> list[Cell | None]:

@@ -55,7 +55,8 @@ class Run:
     @property
     def seed(self) -> str | None:
         """The seed, as text: the config's, else that of the log."""
-        seed = ((self.config or {}).get('randomness') or {}).get('seed')
+        randomness = (self.config or {}).get('randomness')
+        seed = randomness.get('seed') if isinstance(randomness, dict) else None
         return self.environment.get('seed') if seed is None else str(seed)
 
 

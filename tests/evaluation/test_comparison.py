@@ -168,6 +168,10 @@ def test_text_of_the_runs_is_only_text(tmp_path, assert_harmless):
 
 def test_a_run_that_lacks_a_file_has_one_sentence(tmp_path, capsys):
     paths = {name: write_run(tmp_path / name) for name in ('whole', 'log', 'config', 'report', 'facts', 'half')}
+    paths['odd'] = write_run(tmp_path / 'odd', options=dict(randomness='seed'))
+    (paths['odd'] / '20260101_000000/20260101_000000.log').write_text('9999/99/99 99:99:99 - mmengine')
+    with (paths['odd'] / '20260101_000000/vis_data/scalars.json').open('ab') as file:
+        file.write(b'\n[]\n{"loss": "1"}\n{"accuracy/\\ud800": 1e999, "step": 1}\n\xff{}\n')
     paths['empty'] = tmp_path / 'empty'
     paths['empty'].mkdir()
     (paths['log'] / '20260101_000000/vis_data/scalars.json').unlink()
@@ -187,7 +191,7 @@ def test_a_run_that_lacks_a_file_has_one_sentence(tmp_path, capsys):
         (note,) = (note for note in notes if str(paths[name]) in note)
         assert expected in note
     assert len([note for note in notes if str(paths['empty']) in note]) == 2
-    assert not [note for note in notes if str(paths['whole']) in note]
+    assert not [note for note in notes if str(paths['whole']) in note or str(paths['odd']) in note]
     assert 'no training log in' in (tmp_path / 'x.html').read_text()
 
 
