@@ -24,7 +24,7 @@ ENVIRONMENT = ('Python', 'PyTorch', 'TorchVision', 'MMEngine', 'CUDA available',
 def describe_run(cfg: Config, work_dir: Path, predictions: list[dict], out: Path) -> dict[str, Any]:
     """What the page says of the training; its ``facts`` are written to ``out/facts.json``, too, where a comparison finds them."""
     facts = describe_training(cfg, work_dir, predictions)
-    write_text(out / 'facts.json', json.dumps(facts, indent=1, ensure_ascii=False))
+    write_text(out / 'facts.json', json.dumps(facts, indent=1))
     return dict(facts=facts, config_text=read_config_text(cfg), data_checks=find_data_checks(work_dir))
 
 
