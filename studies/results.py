@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from menet_mm.evaluation.intervals import MIN_SEEDS
 from menet_mm.utils.cli import run
 from menet_mm.utils.files import write_text
 from studies.definition import Study, count
 from studies.rows import finished, read_rows
-from studies.summary import MIN_SEEDS, Order, read_order, summarize, to_markdown, write_report
+from studies.summary import Order, read_order, summarize, to_markdown, write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'studies/results'

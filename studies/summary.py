@@ -8,23 +8,13 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from menet_mm.evaluation.intervals import MIN_SEEDS, interval, paired_difference
 from menet_mm.utils.files import atomic_path, write_text
 from studies.definition import Study, check_choice
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
-
-#: Runs below which no interval is given: with two or three, Student's is many times wider than what was seen.
-MIN_SEEDS = 5
-
-
-def interval(values: np.ndarray) -> float:
-    """Half the width of Student's 95 % interval of the mean; NaN of fewer than :data:`MIN_SEEDS` values."""
-    if len(values) < MIN_SEEDS:
-        return float('nan')
-    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def summarize(results: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:
@@ -48,9 +38,8 @@ def summarize(results: pd.DataFrame, metric: str, reference: str) -> pd.DataFram
     rows = []
     for model, group in results.groupby('model'):
         values = group[metric].to_numpy()
-        paired = np.array([])
-        if reference in by_seed and model != reference:
-            paired = (by_seed[model] - by_seed[reference]).dropna().to_numpy()
+        others = by_seed[reference] if reference in by_seed and model != reference else pd.Series(dtype=float)
+        difference = paired_difference(by_seed[model], others)
         rows.append(
             dict(
                 model=model,
@@ -59,9 +48,9 @@ def summarize(results: pd.DataFrame, metric: str, reference: str) -> pd.DataFram
                 lowest=values.min(),
                 highest=values.max(),
                 interval=interval(values),
-                paired=len(paired),
-                difference=paired.mean() if len(paired) else float('nan'),
-                difference_interval=interval(paired),
+                paired=difference.pairs,
+                difference=difference.mean,
+                difference_interval=difference.interval,
                 parameters=group.parameters.iloc[0],
                 mmacs=group.mmacs.iloc[0],
                 minutes=group.minutes.mean(),

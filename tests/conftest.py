@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import unittest.mock
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.runner import CheckpointLoader
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from menet_mm.datasets.reading import read_labels, write_labels
 from menet_mm.datasets.shapes import make_shapes
@@ -216,3 +218,30 @@ def tool_here() -> Callable[..., str]:
         return said.buffer.getvalue().decode()
 
     return call
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Chromium without a screen, for which no address exists but this machine's."""
+    programs = [shutil.which(name) for name in ('chromium', 'chromedriver')]
+    if None in programs:
+        pytest.skip('needs Chromium and its driver; on Debian: apt install chromium chromium-driver')
+    options = ChromeOptions()
+    options.binary_location = programs[0]
+    profile = tmp_path_factory.mktemp('browser')
+    for argument in (
+        'headless=new',
+        'no-sandbox',
+        'disable-gpu',
+        'no-first-run',
+        'disable-background-networking',
+        'disable-component-update',
+        'disable-sync',
+        f'user-data-dir={profile}',
+        'host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1',
+    ):
+        options.add_argument(f'--{argument}')
+    options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
+    driver = Chrome(options, ChromeService(programs[1]))
+    yield driver
+    driver.quit()

@@ -16,12 +16,22 @@ PLOTTED = ('pascal_voc/mAP', 'coco/bbox_mAP', 'accuracy/')  # how names of metri
 def read_log(work_dir: Path) -> pd.DataFrame:
     """Read mmengine's scalars of all runs in a work dir, in their order; raises ``InputError`` if there are none."""
     paths = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [line for path in paths for line in path.read_text().splitlines()]
-    # A training that was killed may have left half a line.
-    log = pd.DataFrame([json.loads(line) for line in lines if line.endswith('}')])
-    if 'loss' not in log:
+    lines = [line for path in paths for line in path.read_text(encoding='utf-8', errors='replace').splitlines()]
+    log = pd.DataFrame([record for line in lines if (record := _parse(line))])
+    if not {'loss', 'iter', 'step'} <= set(log):
         raise InputError(f'no training log in {work_dir}: give the --work-dir of a training')
     return log
+
+
+def _parse(line: str) -> dict | None:
+    """The numbers in a line of a log; None of half a line, which a training that was killed may have left."""
+    try:
+        record = json.loads(line, parse_int=float)
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    return {k.encode(errors='replace').decode(): v for k, v in record.items() if isinstance(v, float)}
 
 
 def plot_loss(axis: Axes, log: pd.DataFrame) -> None:
@@ -39,9 +49,9 @@ def plot_learning_rate(axis: Axes, log: pd.DataFrame) -> None:
 def plot_metrics(axis: Axes, log: pd.DataFrame) -> None:
     """Plot each validation metric."""
     for name in (column for column in log.dropna(axis=1, how='all') if column.startswith(PLOTTED)):
-        values = log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
+        values = validation_rows(log, name)
         axis.plot(values.step, values[name], marker='o', label=name[:40])
-    axis.set(xlabel=_unit(log)[0], ylabel='validation', ylim=(0, None))
+    axis.set(xlabel=find_unit(log)[0], ylabel='validation', ylim=(0, None))
 
 
 #: What is plotted of a training, in this order.
@@ -64,13 +74,19 @@ def finish(axis: Axes) -> None:
         axis.legend()
 
 
-def _training(log: pd.DataFrame) -> pd.DataFrame:
+def training_rows(log: pd.DataFrame) -> pd.DataFrame:
+    """Rows of training iterations, each once."""
     return log[log.loss.notna()].drop_duplicates('iter', keep='last').sort_values('iter')
 
 
-def _unit(log: pd.DataFrame) -> tuple[str, float]:
+def validation_rows(log: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows that have a metric, each ``step`` once."""
+    return log[log[name].notna()].drop_duplicates('step', keep='last').sort_values('step')
+
+
+def find_unit(log: pd.DataFrame) -> tuple[str, float]:
     """What the x axis counts, and iterations in one of it."""
-    train = _training(log)
+    train = training_rows(log)
     if 'epoch' not in train:
         return 'iteration', 1
     per_epoch = train.groupby('epoch').iter.max().diff().median()
@@ -78,7 +94,7 @@ def _unit(log: pd.DataFrame) -> tuple[str, float]:
 
 
 def _plot_training(axis: Axes, log: pd.DataFrame, names: tuple[str, ...]) -> None:
-    train, (unit, steps) = _training(log), _unit(log)
+    train, (unit, steps) = training_rows(log), find_unit(log)
     for name in train.columns.intersection(names):
         axis.plot(train.iter / steps, train[name], label=name)
     axis.set_xlabel(unit)

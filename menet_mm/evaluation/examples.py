@@ -1,54 +1,18 @@
 """Pictures of a detector's mistakes: which ones, cut out, and the boxes around them as the page draws them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from mmengine.dataset import BaseDataset
-from PIL import Image
 
-from menet_mm.errors import InputError
+from menet_mm.evaluation.cards import Box, Example, cut, read_picture
 from menet_mm.evaluation.outcomes import SIDES, Outcomes
-from menet_mm.utils.html import encode_jpeg
-from menet_mm.utils.pictures import read_image
 
-SIDE = 340  # pixels of the longer side of a picture on the page
-BUDGET = 10_000_000  # characters of all pictures together
 WEAKEST = 0.05  # other detections below it are not drawn
 DRAWN = 25  # other detections of a picture, at most
 OBJECTS = 100  # objects of a picture, at most
-
-
-@dataclass
-class Box:
-    """A box on a picture of the page, in its pixels. ``role`` is case, truth, ignored or found; ``score`` of detections."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    role: str
-    text: str
-    score: float | None = None
-
-
-@dataclass
-class Example:
-    """A mistake: its ``kind``, ``labels`` of the classes concerned, a sentence, and the picture (``size``: its width, height).
-
-    ``score`` is of the wrong detection, or for a missed object of the weaker one that finds it, 0 if none does.
-    """
-
-    kind: str
-    labels: tuple[int, ...]
-    score: float
-    text: str
-    image: str = ''
-    size: tuple[int, int] = (0, 0)
-    boxes: list[Box] = field(default_factory=list)
 
 
 def choose(outcomes: Outcomes, kind: str, threshold: float) -> pd.DataFrame:
@@ -79,13 +43,10 @@ def draw_examples(
     of_image = outcomes.detections[outcomes.detections.image.isin(rows.image)].groupby('image')
     for row in rows.itertuples():
         info = dataset.get_data_info(row.image)
-        # BoxDataset says of a picture if its boxes are not turned with it.
-        image, defect = read_image(source := info['img_path'], turn=not info.get('unturned'))
-        if defect:
-            raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
+        image = read_picture(info)
         window = find_window(sides := np.array([row.x1, row.y1, row.x2, row.y2]), image.shape[1], image.shape[0])
-        example = _describe(kind, row, outcomes, classes, Path(source).name)
-        example.image, example.size = _cut(image, window)
+        example = _describe(kind, row, outcomes, classes, Path(info['img_path']).name)
+        example.image, example.size = cut(image, window)
         scale = example.size[0] / (window[2] - window[0])
         place = _Place(window, scale)
         found = of_image.get_group(row.image) if row.image in of_image.groups else outcomes.detections[:0]
@@ -106,15 +67,6 @@ def find_window(box: np.ndarray, width: int, height: int) -> tuple[int, int, int
     size = np.minimum(whole, int(side))
     low = np.clip((box[:2] + box[2:] - size) / 2, 0, whole - size).astype(int)
     return (*low.tolist(), *(low + size).tolist())
-
-
-def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> tuple[str, tuple[int, int]]:
-    x1, y1, x2, y2 = window
-    scale = SIDE / max(x2 - x1, y2 - y1)
-    size = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(image[y1:y2, x1:x2], size, interpolation=method)
-    return encode_jpeg(Image.fromarray(np.ascontiguousarray(small[..., ::-1]))), size
 
 
 def _describe(kind: str, row: tuple, outcomes: Outcomes, classes: tuple[str, ...], name: str) -> Example:

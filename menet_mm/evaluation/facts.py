@@ -1,21 +1,37 @@
-"""What a detector's report says of how it was trained: settings, versions, device, time."""
+"""What a report says of how a network was trained: settings, versions, device, time."""
 
+import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
 from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 import menet_mm
+from menet_mm.utils.files import write_text
 
 SHOWN = 20_000  # characters of the config on the page
 READ = 1 << 16  # bytes of a log that are read, at its start and at its end
 #: What is taken of the environment that mmengine logs.
 ENVIRONMENT = ('Python', 'PyTorch', 'TorchVision', 'MMEngine', 'CUDA available', r'GPU [\d,]+', 'seed')
+
+
+def describe_run(cfg: Config, work_dir: Path, predictions: list[dict], out: Path) -> dict[str, Any]:
+    """What the page says of the training; its ``facts`` are written to ``out/facts.json``, too, where a comparison finds them."""
+    facts = describe_training(cfg, work_dir, predictions)
+    write_text(out / 'facts.json', json.dumps(facts, indent=1))
+    return dict(facts=facts, config_text=read_config_text(cfg), data_checks=find_data_checks(work_dir))
+
+
+def name_checkpoint(work_dir: Path) -> str:
+    """The last checkpoint in a work dir, for people."""
+    checkpoint = work_dir / 'last_checkpoint'
+    return str(work_dir / checkpoint.read_text()) if checkpoint.is_file() else f'none in {work_dir}'
 
 
 def describe_training(cfg: Config, work_dir: Path, predictions: list[dict]) -> dict[str, str]:
@@ -49,12 +65,17 @@ def _weights(init_cfg: dict | list | None) -> str | None:
 
 
 def count_model(cfg: Config, predictions: list[dict]) -> dict[str, str]:
-    """Count parameters and, of a detector of one stage, multiply-adds of convolutions and linear layers at its input size."""
+    """Count parameters and, of a classifier or a detector of one stage, multiply-adds of convolutions and linear layers.
+
+    The latter are at the size of the first picture as the network gets it.
+    """
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model).eval()
     counts = {'parameters': f'{sum(p.numel() for p in model.parameters()):,}'}
     size = next((p['img_shape'] for p in predictions if p.get('img_shape')), None)
-    if size and isinstance(model, SingleStageDetector):
+    # By name, so that the report of a classifier does without mmdet.
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    if size and kinds & {'ImageClassifier', 'SingleStageDetector'}:
         counter = FlopAnalyzer(model, torch.rand(1, 3, *size[:2]))
         operators = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
         height, width = size[:2]
@@ -66,7 +87,7 @@ def count_model(cfg: Config, predictions: list[dict]) -> dict[str, str]:
 def read_environment(work_dir: Path) -> dict[str, str]:
     """Read versions, device, seed and time from the logs of the trainings in a work dir, the newest last."""
     facts, times, starts = {}, [], 0
-    for folder in sorted(path.parents[1] for path in work_dir.glob('*/vis_data/scalars.json') if _is_training(path)):
+    for folder in training_folders(work_dir):
         starts += 1
         for path in sorted(folder.glob('*.log')):
             text = _ends(path)
@@ -75,9 +96,15 @@ def read_environment(work_dir: Path) -> dict[str, str]:
                     facts[found[1]] = found[2]
             times += re.findall(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - mmengine', text, re.MULTILINE)
     if times:
-        first, last = (datetime.strptime(time, '%Y/%m/%d %H:%M:%S') for time in (min(times), max(times)))
-        facts['trained'] = f'{first} to {last} ({last - first})' + f', in {starts} starts' * (starts > 1)
+        with suppress(ValueError):  # a foreign log may have other times than there are
+            first, last = (datetime.strptime(time, '%Y/%m/%d %H:%M:%S') for time in (min(times), max(times)))
+            facts['trained'] = f'{first} to {last} ({last - first})' + f', in {starts} starts' * (starts > 1)
     return facts
+
+
+def training_folders(work_dir: Path) -> list[Path]:
+    """Folders of the starts of a training in a work dir, without those of tests, the newest last."""
+    return sorted(path.parents[1] for path in work_dir.glob('*/vis_data/scalars.json') if _is_training(path))
 
 
 def _is_training(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers of a detector besides AP at one IoU: precision and recall, the best threshold, confusion, calibration, COCO's AP."""
+"""Numbers of a detector besides AP at one IoU: precision and recall, the best threshold, confusion, COCO's AP."""
 
 import io
 from contextlib import redirect_stdout
@@ -70,21 +70,6 @@ def confusion_matrix(outcomes: Outcomes, classes: int, threshold: float) -> np.n
     wrong = found[~found.kind.isin(('right', 'ignored')) & ~found.index.isin(used)]
     np.add.at(matrix, (background, wrong.label), 1)
     return matrix
-
-
-def calibration(detections: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame, float]:
-    """Compare scores with the share of right detections, in ``bins`` of equal width.
-
-    Returns ``score`` (its mean), ``right`` (a share) and ``count`` of each bin that has detections, and the expected calibration
-    error, the mean distance of the two over all detections; NaN if there are none.
-    """
-    counted = detections[detections.kind != 'ignored']
-    index = np.clip((counted.score * bins).astype(int), 0, bins - 1)
-    groups = counted.assign(right=counted.kind == 'right').groupby(index.rename('bin'))
-    table = groups.agg(score=('score', 'mean'), right=('right', 'mean'), count=('right', 'size'))
-    if not len(counted):
-        return table, float('nan')
-    return table, float(((table.score - table.right).abs() * table['count']).sum() / len(counted))
 
 
 def coco_ap(detections: list[list[np.ndarray]], annotations: list[dict]) -> tuple[dict[str, float], pd.DataFrame]:

@@ -1,32 +1,18 @@
-"""The report of a detector as one HTML page that needs nothing beside it.
+"""The report of a detector as one HTML page that needs nothing beside it."""
 
-Names of classes and files, and the log, may come from anywhere: Jinja2 escapes all text, and the page's policy lets the browser
-run the page's own script alone and load nothing.
-"""
-
-import base64
-import hashlib
-import io
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from mmengine.dataset import BaseDataset
 
-from menet_mm.evaluation.curves import CURVES, finish
-from menet_mm.evaluation.examples import BUDGET, Example, choose, draw_examples
-from menet_mm.evaluation.measures import Point, best_point, calibration, coco_ap, confusion_matrix, precision_recall
+from menet_mm.evaluation.calibration import plot_scores
+from menet_mm.evaluation.cards import BUDGET, Example
+from menet_mm.evaluation.examples import choose, draw_examples
+from menet_mm.evaluation.measures import Point, best_point, coco_ap, confusion_matrix, precision_recall
 from menet_mm.evaluation.outcomes import Outcomes, find_outcomes
-from menet_mm.utils.files import write_text
-from menet_mm.utils.html import STYLE
+from menet_mm.evaluation.rendering import describe_matrix, draw_curves, shorten
 
 #: Kinds of mistakes, in the page's words and order.
 KINDS = {
@@ -45,32 +31,7 @@ EXPLAINED = {
 }
 SHOWN = 24  # pictures of a kind
 USUAL_SCORE = 0.3  # threshold where there is no best one
-NAME = 60  # characters of a class's name
 MATRIX = 40  # classes of the confusion matrix
-HERE = Path(__file__).parent
-
-
-def write_page(path: Path, **content: Any) -> None:
-    """Fill the template with ``title``, what ``facts`` finds, and what :func:`describe_results` returns, and write it."""
-    script = Markup((HERE / 'report.js').read_text())
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters['number'] = format_number
-    template = environment.get_template('report.html.jinja')
-    style = Markup(STYLE + (HERE / 'report.css').read_text())
-    write_text(
-        path,
-        template.render(
-            content, style=style, script=script, digest=digest, kinds=KINDS, explained=EXPLAINED, quote=quote
-        ),
-    )
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """Write a number; a dash for none."""
-    return '-' if value is None or np.isnan(value) else f'{value:.{digits}f}'
 
 
 def describe_results(
@@ -84,13 +45,15 @@ def describe_results(
         table: what ``report.ap_by_class`` returns.
         log: of the training.
     """
-    classes = tuple(_shorten(name) for name in dataset.metainfo['classes'])
+    classes = tuple(shorten(name) for name in dataset.metainfo['classes'])
     outcomes = find_outcomes(detections, annotations)
     totals, by_class = coco_ap(detections, annotations)
     point = best_point(outcomes.detections, len(outcomes.objects))
     threshold = point.score if point else USUAL_SCORE
     table = table.assign(**{'class': [*classes, 'mean']})
     return dict(
+        kinds=KINDS,
+        explained=EXPLAINED,
         pictures=len(dataset),
         mean=table.iloc[-1].to_dict(),
         coco=totals,
@@ -102,10 +65,6 @@ def describe_results(
         matrix=matrix_rows(classes, outcomes, threshold),
         **draw_all(dataset, classes, annotations, outcomes, threshold),
     )
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= NAME else f'{name[:NAME]}...'
 
 
 def class_rows(table: pd.DataFrame, coco: pd.DataFrame, outcomes: Outcomes) -> list[dict]:
@@ -133,15 +92,8 @@ def matrix_rows(classes: tuple[str, ...], outcomes: Outcomes, threshold: float) 
     shown = sorted(np.argsort(-wrong[:-1], kind='stable')[:MATRIX].tolist())
     names = [*(classes[label] for label in shown), 'background']
     part = matrix[np.ix_([*shown, len(classes)], [*shown, len(classes)])]
-    shares = part / np.maximum(matrix.sum(1)[[*shown, len(classes)], None], 1)
-    lines = [
-        dict(
-            name=name,
-            cells=[dict(count=c, share=s, right=row == i) for i, (c, s) in enumerate(zip(*both, strict=True))],
-        )
-        for row, (name, *both) in enumerate(zip(names, part.tolist(), shares.round(3).tolist(), strict=True))
-    ]
-    return dict(names=names, lines=lines, left_out=len(classes) - len(shown))
+    totals = matrix.sum(1)[[*shown, len(classes)], None]
+    return describe_matrix(part, totals, names, [*names[:-1], 'missed']) | dict(left_out=len(classes) - len(shown))
 
 
 def draw_all(
@@ -163,34 +115,11 @@ def draw_all(
 
 def plots(log: pd.DataFrame, outcomes: Outcomes, point: Point | None) -> dict[str, Any]:
     """The curves of the training, and what scores are worth, as SVG; with the expected calibration error."""
-    table, error = calibration(outcomes.detections)
+    counted = outcomes.detections[outcomes.detections.kind != 'ignored']
 
-    def draw_calibration(axis: Axes) -> None:
-        axis.plot([0, 1], [0, 1], color='grey', linestyle=':', label='scores that say the truth')
-        axis.plot(table.score, table.right, marker='o', label='detections, in tenths of the score')
-        axis.set(xlabel='score', ylabel='share of right detections', xlim=(0, 1), ylim=(0, 1))
-
-    def draw_scores(axis: Axes) -> None:
-        counted = outcomes.detections[outcomes.detections.kind != 'ignored']
-        right = counted.kind == 'right'
-        axis.hist([counted.score[right], counted.score[~right]], np.linspace(0, 1, 41), label=['right', 'wrong'])
-        axis.set(xlabel='score', ylabel='detections', xlim=(0, 1), yscale='log' if len(counted) else 'linear')
-        axis.yaxis.set_major_formatter('{x:g}')  # the usual one of such a scale writes formulas
+    def draw_best(axis: Axes) -> None:
         if point:
             axis.axvline(point.score, color='black', label=f'best F1, at {point.score:.2f}')
 
-    curves = [to_svg(lambda axis, plot=plot: plot(axis, log)) for plot in CURVES]
-    return dict(curves=curves, calibration=to_svg(draw_calibration), scores=to_svg(draw_scores), error=error)
-
-
-def to_svg(draw: Callable[[Axes], None]) -> Markup:
-    """Draw a small plot, as an SVG that stands in a page; its text is never read as a formula."""
-    settings = {'svg.fonttype': 'none', 'text.parse_math': False, 'font.family': 'sans-serif', 'svg.hashsalt': 'report'}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(4.6, 3.2), layout='constrained')
-        draw(axis := figure.subplots())
-        finish(axis)
-        file = io.StringIO()
-        figure.savefig(file, format='svg', metadata=dict(Date=None))
-    text = file.getvalue()
-    return Markup(text[text.index('<svg') :])  # matplotlib escapes the text in it
+    scores = plot_scores(counted.score, counted.kind == 'right', 'detections', draw_best)
+    return dict(scores, curves=draw_curves(log))

@@ -1,5 +1,5 @@
 'use strict';
-// Shows the pictures of the chosen kind and class, and hides boxes below the score of the slider.
+// Shows the pictures of the chosen kind (a classifier has but one) and class, and hides boxes below the score of the slider.
 const kind = document.getElementById('kind'), label = document.getElementById('label'), score = document.getElementById('score');
 function show() {
   const least = Number(score.value);
@@ -8,7 +8,7 @@ function show() {
     const own = Number(card.dataset.score);
     // A missed object is one that no box of the score finds; all others are boxes.
     const counts = card.dataset.kind === 'missed' ? own < least || own === 0 : own >= least;
-    const chosen = (!kind.value || card.dataset.kind === kind.value) && (!label.value || card.dataset.labels.split(' ').includes(label.value));
+    const chosen = (!kind?.value || card.dataset.kind === kind.value) && (!label.value || card.dataset.labels.split(' ').includes(label.value));
     card.hidden = !(counts && chosen);
     count += !card.hidden;
   }
@@ -16,6 +16,6 @@ function show() {
   document.getElementById('least').textContent = least.toFixed(2);
   document.getElementById('count').textContent = count;
 }
-for (const control of [kind, label, score]) control.addEventListener('input', show);
+for (const control of [kind, label, score].filter(Boolean)) control.addEventListener('input', show);
 document.querySelector('.controls').hidden = false;
 show();

@@ -9,21 +9,21 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 from PIL import Image, ImageOps
-from torch import Tensor
 
-from menet_mm.checkpoints import plain_pickle
 from menet_mm.errors import InputError
 from menet_mm.evaluation import facts, page
+from menet_mm.evaluation.cards import read_picture
 from menet_mm.evaluation.curves import plot_curves, read_log
-from menet_mm.utils.pictures import draw_result, read_image
+from menet_mm.evaluation.predictions import KEYS, read_predictions
+from menet_mm.evaluation.rendering import write_page
+from menet_mm.utils.pictures import draw_result
 
 VOC_RULE = dict(iou_thr=0.5, use_legacy_coordinate=True, logger='silent')  # for ``eval_map``
-KEYS = ('bboxes', 'scores', 'labels')  # what the predictions of a picture must have
 DRAWN_SCORE = 0.3  # detections below it are not drawn
 
 
 def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
-    """Write ``report.html``, ``ap_by_class.csv``, ``curves.png`` and ``detections.png`` into ``work_dir/report`` and print the table.
+    """Write ``report.html``, ``ap_by_class.csv``, ``facts.json`` and two pictures into ``work_dir/report`` and print the table.
 
     ``predictions`` are by ``tools/test.py --out``. ``InputError`` if there is no log, or they or the pictures do not fit.
     """
@@ -31,51 +31,27 @@ def write_report(cfg: Config, predictions: Path, work_dir: Path) -> None:
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, '_scope_': 'mmdet'})
     matched = match(dataset, found)
     table = ap_by_class(dataset.metainfo['classes'], *matched, cfg.test_evaluator.get('eval_mode', '11points'))
-    out, checkpoint = work_dir / 'report', work_dir / 'last_checkpoint'
+    out = work_dir / 'report'
     out.mkdir(exist_ok=True)
     draw_detections(dataset, found, *matched, out / 'detections.png')
     plot_curves(log, out / 'curves.png')
     table.to_csv(out / 'ap_by_class.csv', index=False, float_format='%.4f')
-    page.write_page(
+    write_page(
         out / 'report.html',
+        'detector.html.jinja',
         title=f'{Path(cfg.filename or work_dir).stem}: {len(dataset)} pictures',
-        facts=facts.describe_training(cfg, work_dir, found),
-        config_text=facts.read_config_text(cfg),
-        data_checks=facts.find_data_checks(work_dir),
+        **facts.describe_run(cfg, work_dir, found, out),
         **page.describe_results(dataset, *matched, table, log),
     )
     print(f'AP at IoU 0.5 of {len(dataset)} pictures:')
     print(table.to_string(index=False, na_rep='-', float_format='{:.3f}'.format))
     if not table.objects.iloc[-1]:
         print('These pictures have no objects, so there is no AP: look at the annotations of the test set')
-    print(f'checkpoint:       {work_dir / checkpoint.read_text() if checkpoint.is_file() else f"none in {work_dir}"}')
+    print(f'checkpoint:       {facts.name_checkpoint(work_dir)}')
     print(f'page of all:      {out / "report.html"}')
     print(f'AP by class:      {out / "ap_by_class.csv"}')
     print(f'curves:           {out / "curves.png"}')
     print(f'drawn detections: {out / "detections.png"} (best pictures first, then the worst; ground truth on the left)')
-
-
-def read_predictions(path: Path) -> list[dict]:
-    """Read what ``tools/test.py --out`` wrote, or mmdet's own script; nothing that a foreign file brings along is run.
-
-    Each has ``img_id``, ``img_path`` and ``pred_instances``, tensors ``bboxes``, ``scores``, ``labels``; else ``InputError``.
-    """
-    advice = f'write it again with `tools/test.py CONFIG CHECKPOINT --out {path}`'
-    with path.open('rb') as file:
-        pickled = file.peek(1).startswith(b'\x80')  # by mmengine.dump; otherwise torch.save's archive
-        try:
-            predictions = plain_pickle.load(file) if pickled else plain_pickle.load_tensors(file)
-        except Exception as error:  # a damaged file can fail in any way
-            reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
-            raise InputError(f'{path} cannot be read as predictions ({reason}): {advice}') from None
-    if not isinstance(predictions, list) or not all(map(_is_prediction, predictions)):
-        raise InputError(f"{path} is no list of a detector's predictions: {advice}")
-    return predictions
-
-
-def _is_prediction(value: object) -> bool:
-    found = value.get('pred_instances') if isinstance(value, dict) and {'img_id', 'img_path'} <= value.keys() else None
-    return isinstance(found, dict) and all(isinstance(found.get(key), Tensor) for key in KEYS)
 
 
 def match(dataset: BaseDataset, predictions: list[dict]) -> tuple[list[list[np.ndarray]], list[dict]]:
@@ -130,11 +106,7 @@ def draw_detections(
     width, height = 600, 300  # of a pair of drawings
     classes, sheet = dataset.metainfo['classes'], Image.new('RGB', (3 * width, -(-len(chosen) // 3) * height), 'white')
     for place, i in enumerate(chosen):
-        info = dataset.get_data_info(i)
-        # BoxDataset says of a picture if its boxes are not turned with it.
-        image, defect = read_image(source := info['img_path'], turn=not info.get('unturned'))
-        if defect:
-            raise InputError(f'picture {source} cannot be read ({defect}): replace it, or take its id out of the list')
+        image = read_picture(dataset.get_data_info(i))
         truth = zip(annotations[i]['bboxes'].tolist(), annotations[i]['labels'].tolist(), strict=True)
         truth = [{'class': classes[label], 'label': label, 'box': box} for box, label in truth]
         found = zip(*(predictions[i]['pred_instances'][key].tolist() for key in KEYS), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: By task: the largest batch on a CPU and on a GPU, and the epochs for 100 pictures with the fewest and the most.
-SETTINGS = dict(detector=((8, 16), 66, (12, 120)), classifier=((32, 64), 30, (8, 60)))
+SETTINGS = dict(detector=((8, 16), 127, (12, 120)), classifier=((32, 64), 30, (8, 60)))
 WARM_UP = 300  # iterations at most, and at most a tenth of the training
 
 

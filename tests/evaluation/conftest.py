@@ -1,11 +1,13 @@
-"""Random detections, which no test set has so many kinds of."""
+"""Random detections, which no test set has so many kinds of, and what is asked of every page."""
 
-import shutil
-from collections.abc import Callable, Iterator
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 CLASSES = ('a', 'b', 'c')
 
@@ -44,28 +46,49 @@ def random_case() -> Callable[..., tuple[list, list]]:
     return make_case
 
 
+class Tags(HTMLParser):
+    """Names and attributes of all tags, and the text of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.scripts, self.open = [], [], ''
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open = tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open == 'script':
+            self.scripts.append(data)
+            self.open = ''
+
+
 @pytest.fixture(scope='session')
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Chromium without a screen, for which no address exists but this machine's."""
-    programs = [shutil.which(name) for name in ('chromium', 'chromedriver')]
-    if None in programs:
-        pytest.skip('needs Chromium and its driver; on Debian: apt install chromium chromium-driver')
-    options = ChromeOptions()
-    options.binary_location = programs[0]
-    profile = tmp_path_factory.mktemp('browser')
-    for argument in (
-        'headless=new',
-        'no-sandbox',
-        'disable-gpu',
-        'no-first-run',
-        'disable-background-networking',
-        'disable-component-update',
-        'disable-sync',
-        f'user-data-dir={profile}',
-        'host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1',
-    ):
-        options.add_argument(f'--{argument}')
-    options.set_capability('goog:loggingPrefs', dict(browser='ALL'))
-    driver = Chrome(options, ChromeService(programs[1]))
-    yield driver
-    driver.quit()
+def tags() -> Callable[[str], list[tuple[str, dict]]]:
+    """Names and attributes of the tags of a page."""
+    return lambda text: Tags(text).tags
+
+
+@pytest.fixture(scope='session')
+def assert_harmless() -> Callable[..., None]:
+    """Check that a page runs but its own script, of which there may be none, and loads nothing."""
+
+    def check(text: str, scripts: int = 1) -> None:
+        seen = Tags(text)
+        assert len(seen.scripts) == scripts
+        (policy,) = (
+            attrs['content'] for tag, attrs in seen.tags if 'Content-Security-Policy' in attrs.get('http-equiv', '')
+        )
+        assert policy.startswith("default-src 'none'")
+        for script in seen.scripts:
+            assert 'alert' not in script
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"script-src 'sha256-{digest}'" in policy
+        for tag, attrs in seen.tags:
+            assert tag not in ('img', 'iframe', 'object', 'embed', 'link', 'base', 'form', 'foreignobject')
+            assert not [key for key in attrs if key.startswith('on') or key == 'src']
+            for key in ('href', 'xlink:href'):
+                assert re.match(r'data:image/jpeg;base64,|#|\.\./', attrs.get(key, '#'))
+
+    return check

@@ -8,8 +8,9 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from menet_mm.datasets.shapes import CLASSES as SHAPES
+from menet_mm.evaluation.calibration import calibration
 from menet_mm.evaluation.coco import CocoMetric
-from menet_mm.evaluation.measures import best_point, calibration, coco_ap, confusion_matrix, precision_recall
+from menet_mm.evaluation.measures import best_point, coco_ap, confusion_matrix, precision_recall
 from menet_mm.evaluation.outcomes import find_outcomes
 from menet_mm.evaluation.report import VOC_RULE, match
 
@@ -78,7 +79,8 @@ def test_best_threshold_and_calibration_of_a_known_case():
     outcomes = find_outcomes(*known_case())
     point = best_point(outcomes.detections, 3)
     assert point == pytest.approx((0.9, 0.5, 1, 1 / 3))
-    table, error = calibration(outcomes.detections, bins=2)
+    counted = outcomes.detections[outcomes.detections.kind != 'ignored']
+    table, error = calibration(counted.score, counted.kind == 'right', bins=2)
     assert table['count'].tolist() == [3, 4]  # the ignored one is in neither
     assert table.right.tolist() == [0, 0.25]
     assert table.score.tolist() == pytest.approx([0.3, 0.75])
@@ -96,7 +98,7 @@ def test_nothing_found_and_nothing_there():
         outcomes = find_outcomes(detections, annotations)
         assert best_point(outcomes.detections, len(outcomes.objects)) is None
         assert confusion_matrix(outcomes, 2, 0)[:2].sum() == len(outcomes.objects)
-        table, error = calibration(outcomes.detections)
+        table, error = calibration(outcomes.detections.score, outcomes.detections.kind == 'right')
         assert np.isnan(error) == table.empty
         totals, by_class = coco_ap(detections, annotations)
         assert by_class.shape == (2, 4)

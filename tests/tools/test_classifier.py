@@ -1,6 +1,9 @@
-"""Train and evaluate a classifier through the command lines, on real ILSVRC images."""
+"""Train, evaluate and report a classifier through the command lines, on real ILSVRC images."""
 
 import json
+
+import pandas as pd
+import pytest
 
 CONFIG = 'configs/menet108_in1k.py'
 
@@ -20,7 +23,7 @@ def options(shared) -> list[str]:
     ]
 
 
-def test_classifier_trains_and_evaluates(tool, shared, metric, tmp_path):
+def test_classifier_trains_and_evaluates(tool, tool_here, shared, metric, tmp_path):
     log = tool('train.py', CONFIG, '--work-dir', tmp_path, *options(shared)).stdout
     metrics, drawn = tmp_path / 'metrics.json', ('--show-dir', tmp_path / 'drawn', '--interval', 8)
     arguments = (CONFIG, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path)
@@ -28,7 +31,12 @@ def test_classifier_trains_and_evaluates(tool, shared, metric, tmp_path):
     assert metric(again, 'accuracy/top5') == metric(log, 'accuracy/top5')
     assert json.loads(metrics.read_text())['accuracy/top5'] == metric(log, 'accuracy/top5')
     assert len(list((tmp_path / 'drawn').iterdir())) == 4
-    assert 'accuracy/top5' in tool('test.py', *arguments, '--tta', *options(shared)).stdout
+    out = tmp_path / 'predictions.pkl'
+    averaged = tool('test.py', *arguments, '--tta', '--out', out, *options(shared)).stdout
+    tool_here('report.py', CONFIG, out, '--work-dir', tmp_path, *options(shared))
+    last = pd.read_csv(tmp_path / 'report/accuracy_by_class.csv').iloc[-1]
+    assert (last.pictures, last.top5) == (32, pytest.approx(metric(averaged, 'accuracy/top5'), abs=1e-4))
+    assert last.accuracy == pytest.approx(metric(averaged, 'accuracy/top1'), abs=1e-4)
     both = tool('test.py', *arguments, '--tta', *drawn, *options(shared), ok=False).stdout
     assert both.strip().splitlines()[-1].startswith('error: --tta cannot draw')
 
