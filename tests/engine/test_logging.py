@@ -1,6 +1,7 @@
 """TensorBoard and MLflow get the values of a training by a line of config, as docs/logging.md says; their files are read back."""
 
 import json
+import re
 import sqlite3
 from collections import defaultdict
 from pathlib import Path
@@ -17,10 +18,10 @@ def logged(command, small_detector, tmp_path):
     """Train with the page's line for a backend; returns what the work dir's own file has: values and steps by name."""
 
     def train(backend):
-        lines = PAGE.read_text().splitlines()
-        (line,) = (line for line in lines if line.startswith('visualizer = ') and backend in line)
-        line = line.replace('sqlite:///work_dirs', f'sqlite:///{tmp_path}')
-        config = small_detector(tmp_path / 'small.py', line)
+        blocks = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
+        (lines,) = (block for block in blocks if backend in block)
+        lines = lines.replace('sqlite:///work_dirs', f'sqlite:///{tmp_path}')
+        config = small_detector(tmp_path / 'small.py', lines)
         command('train.py', config, '--work-dir', tmp_path / 'work')
         values = defaultdict(list)
         for row in map(json.loads, next((tmp_path / 'work').glob('*/vis_data/scalars.json')).read_text().splitlines()):
