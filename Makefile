@@ -25,7 +25,7 @@ quickstart: setup
 	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $(SHAPES)/$$(cat $(SHAPES)/last_checkpoint) --work-dir $(SHAPES)/test \
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
-	@awk -F, '$$1 == "mean" {printf "\nmAP:      %.3f (expected: 0.73 to 0.78)\n", $$2}' $(SHAPES)/report/ap_by_class.csv
+	@awk -F, '$$1 == "mean" {printf "\nmAP:      %.3f (expected: 0.73 to 0.78)\n", $$NF}' $(SHAPES)/report/ap_by_class.csv
 	@echo 'report:   $(SHAPES)/report/report.html'
 	@echo 'pictures: $(SHAPES)/report/detections.png'
 	@echo 'next:     your own data: $(BIN)/python tools/new_project.py FOLDER --out NAME (docs/own_data.md)'
