@@ -10,6 +10,7 @@ from menet_mm.utils.cli import (
     add_config_arguments,
     add_tile_arguments,
     add_trust_argument,
+    add_verbose_argument,
     check_tile_arguments,
     load_config,
     run,
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='average over flips, or what tta_pipeline says')
     add_tile_arguments(parser)
     add_trust_argument(parser)
+    add_verbose_argument(parser)
     return parser.parse_args()
 
 
@@ -59,6 +61,7 @@ def main() -> None:
     from mmengine.config import ConfigDict
 
     from menet_mm.engine import launch
+    from menet_mm.engine.terminal import announce
     from menet_mm.evaluation.dump import dump_metric
 
     if is_exported(args.checkpoint):
@@ -91,7 +94,8 @@ def main() -> None:
 
     launch.check_data(cfg, 'test')
     with launch.explain_build_errors():
-        runner = launch.build_runner(cfg)
+        runner = launch.build_runner(cfg, quiet=not args.verbose)
+        announce(runner, 'Testing')
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(dump_metric(cfg.default_scope, args.out))
         metrics = runner.test()

@@ -3,7 +3,13 @@
 import argparse
 
 from menet_mm.errors import InputError
-from menet_mm.utils.cli import add_config_arguments, add_trust_argument, load_config, run
+from menet_mm.utils.cli import (
+    add_config_arguments,
+    add_trust_argument,
+    add_verbose_argument,
+    load_config,
+    run,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +33,7 @@ def parse_args() -> argparse.Namespace:
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size over all GPUs'
     )
     add_trust_argument(parser)
+    add_verbose_argument(parser)
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     return parser.parse_args()
 
@@ -46,6 +53,7 @@ def main() -> None:
         compile_parts,
         explain_build_errors,
     )
+    from menet_mm.engine.terminal import announce
 
     if args.amp:
         if not torch.cuda.is_available():
@@ -69,8 +77,9 @@ def main() -> None:
 
     check_data(cfg, 'train', 'val')
     with explain_build_errors():
-        runner = build_runner(cfg)
+        runner = build_runner(cfg, quiet=not args.verbose)
         check_batches(runner)
+        announce(runner, 'Training')
         if args.compile:
             compile_parts(runner)
         runner.train()

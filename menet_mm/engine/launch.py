@@ -18,6 +18,7 @@ from menet_mm.datasets.doctor.identity import check_identity
 from menet_mm.datasets.doctor.start import check_annotations, leaf_configs
 from menet_mm.engine.adapt import adapt_data
 from menet_mm.engine.essentials import add_essentials
+from menet_mm.engine.terminal import QuietRunner
 from menet_mm.errors import InputError
 
 #: By the type of a metric that reports several values: the one that decides which checkpoint is best.
@@ -83,12 +84,15 @@ def use_tiles(cfg: Config, side: int, overlap: float) -> None:
         cfg.model = ConfigDict(type='menet_mm.TiledModel', module=cfg.model, **tiles)
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun."""
+def build_runner(cfg: Config, quiet: bool = False) -> Runner:
+    """Build the runner, and start the processes of a distributed run; without a GPU, InputError unless by torchrun.
+
+    With ``quiet`` the terminal shows what :class:`menet_mm.engine.terminal.Screen` lets through.
+    """
     _start_processes(cfg)
     best = _name_best(cfg)
     add_essentials(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = (QuietRunner if quiet else Runner).from_cfg(cfg)
     if best:
         runner.logger.info(best)
     runner.logger.addFilter(lambda record: 'will be deprecated in future' not in record.getMessage())

@@ -59,6 +59,7 @@ def start(number: int, command: list[str]) -> list[subprocess.Popen]:
     env['MASTER_PORT'] = os.environ.get('PORT') or str(29500 if nodes > 1 else _free_port())
     if number > 1:
         env.setdefault('OMP_NUM_THREADS', '1')  # as torchrun does
+        env.setdefault('MKL_NUM_THREADS', '1')  # mmengine would, with a warning
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def die_with_parent() -> None:

@@ -14,6 +14,8 @@ def dump_metric(scope: str, path: str) -> BaseMetric:
     """Build the metric that writes predictions, a dict for each picture, to ``path`` (.pkl); of mmdet without ground truth."""
 
     class DumpTensors(METRICS.get('mmdet.DumpDetResults') if scope == 'mmdet' else DumpResults):
+        default_prefix = 'predictions'  # of no values; mmengine warns of a metric without one
+
         def compute_metrics(self, results: list[dict]) -> dict:
             with atomic_path(self.out_file_path) as partial:
                 torch.save(apply_to(results, lambda value: True, _plain), partial)

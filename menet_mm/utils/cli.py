@@ -70,6 +70,11 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
 
 
+def add_verbose_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that shows all that the libraries log; hand its negation to ``engine.launch.build_runner``."""
+    parser.add_argument('--verbose', action='store_true', help='show the whole log, not only what is new to a person')
+
+
 def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--tile`` and ``--overlap``; call :func:`check_tile_arguments` with what was given."""
     parser.add_argument('--tile', type=int, metavar='PX', help='a detector looks at tiles of so many pixels, too')

@@ -47,7 +47,7 @@ def finish(command, started, status=0):
 def test_stopped_within_an_epoch(command, training, state, differences, tmp_path):
     """With averaged weights, buffers of two processes, and workers that live on."""
     start, whole = training
-    started = start(tmp_path / 'work')
+    started = start(tmp_path / 'work', '--verbose')
     command.until(started[0], 'Epoch(train) [2][1/')
     for pid, _ in started:
         os.kill(pid, signal.SIGTERM)

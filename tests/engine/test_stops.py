@@ -17,9 +17,8 @@ WORKERS = LONG + '\ntrain_dataloader.update(num_workers=2)\n'
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_within_the_iteration(command, small_classifier, tmp_path, number):
-    started = command.start(
-        'train.py', small_classifier(tmp_path / 'small.py', WORKERS), '--work-dir', tmp_path / 'work'
-    )
+    words = ('train.py', small_classifier(tmp_path / 'small.py', WORKERS), '--work-dir', tmp_path / 'work')
+    started = command.start(*words, '--verbose')
     command.until(started, 'Epoch(train) [2][1/')
     os.killpg(started[0], number)  # as Ctrl-C and clusters do, so that workers get it, too
     status, said = command.wait(started), started[1].read_text()
@@ -94,7 +93,7 @@ def test_saving_every_few_minutes(command, small_classifier, tmp_path):
     """The one within an epoch is replaced by the next."""
     config = small_classifier(tmp_path / 'small.py', LONG)
     words = ('train.py', config, '--work-dir', tmp_path / 'work', '--checkpoint-minutes', 0.0001)
-    started = command.start(*words)
+    started = command.start(*words, '--verbose')
     command.until(started, 'Epoch(train) [2][3/')
     command.stop(started)
     within = [path.name for path in (tmp_path / 'work').glob('epoch_*_iter_*.pth')]
