@@ -227,12 +227,15 @@ def compare(found: dict[str, dict[str, np.ndarray]], classes: Sequence[str] | No
                 continue
             label, scores = int(result['labels'][index]), []
             for other, theirs in found.items():
-                boxes = (
-                    torch.as_tensor(part, dtype=torch.float32) for part in (result['boxes'][[index]], theirs['boxes'])
+                pair = (
+                    torch.as_tensor(each, dtype=torch.float32) for each in (result['boxes'][[index]], theirs['boxes'])
                 )
-                same = (box_iou(*boxes)[0].numpy() >= 0.5) & (theirs['labels'] == label)
+                same = (box_iou(*pair)[0].numpy() >= 0.5) & (theirs['labels'] == label)
+                same[list(taken[other])] = False
                 best = int(np.argmax(np.where(same, theirs['scores'], -1))) if same.any() else None
-                taken[other].add(best)
+                best = index if other == name else best
+                if best is not None:
+                    taken[other].add(best)
                 scores.append(None if best is None else round(float(theirs['scores'][best]), 3))
             rows.append([classes[label] if classes else str(label), *scores])
     return rows

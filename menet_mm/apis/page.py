@@ -19,6 +19,8 @@ POLICY = (
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
     "worker-src 'self' blob:; frame-ancestors 'self'"
 )
+BUTTONS = ['download', 'fullscreen']  # not gradio's third, which shares on another server
+PHONE = '@media (max-width: 640px) { .maps .grid-container { grid-template-columns: 1fr !important } }'
 FONTS = ['ui-sans-serif', 'system-ui', 'sans-serif']
 TIMES = ['model', 'read + prepare, ms', 'network, ms', 'decode + draw, ms', 'sum, ms']
 GATES = """A unit of MENet multiplies its features by a gate of 0 to 1, for every pixel and channel. The maps show the mean over
@@ -92,8 +94,8 @@ def build_page(demo: Demo, folder: Path, score_thr: float = 0.3) -> gr.Blocks:
             with gr.Column(scale=3, min_width=320):
                 message = gr.Textbox(label='Message', visible=False, interactive=False)
                 with gr.Tab('Result'):
-                    picture = gr.Image(label='What is found', format='jpeg', interactive=False)
-                    film = gr.Video(label='What is found', visible=False, interactive=False)
+                    picture = gr.Image(label='What is found', format='jpeg', interactive=False, buttons=BUTTONS)
+                    film = gr.Video(label='What is found', visible=False, interactive=False, buttons=BUTTONS[:1])
                     rows = gr.Dataframe(
                         headers=['class', 'score', 'box: x1, y1, x2, y2'], label='Found', interactive=False
                     )
@@ -116,7 +118,9 @@ def build_page(demo: Demo, folder: Path, score_thr: float = 0.3) -> gr.Blocks:
 
 def _gates_tab(demo: Demo) -> list[gr.components.Component]:
     there = demo.has_gates
-    gallery = dict(format='jpeg', interactive=False, visible=there, object_fit='contain', height='auto')
+    gallery = dict(
+        format='jpeg', buttons=BUTTONS, interactive=False, visible=there, object_fit='contain', elem_classes='maps'
+    )
     gr.Markdown(GATES if there else NO_GATES)
     stages = gr.Gallery(label='Gates by stage', columns=3, **gallery)
     gr.Markdown(SWITCHED, visible=there)
@@ -148,6 +152,7 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
             pwa=False,
             mcp_server=False,
             theme=theme,
+            css=PHONE,
             app_kwargs=dict(middleware=[Middleware(_OwnServerOnly)]),
         )
     except OSError as error:

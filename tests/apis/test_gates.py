@@ -82,7 +82,9 @@ def test_maps_are_the_gates_spread_over_the_picture(picture):
     assert list(maps) == ['stage 1, unit 1', 'stage 1, unit 2', 'stage 2, unit 1']
     assert shown is picture
     rgb = picture[..., ::-1].astype(np.float32).transpose(2, 0, 1)
-    normal = (torch.from_numpy(rgb) - torch.tensor(PIXELS['mean'])[:, None, None]) / torch.tensor(PIXELS['std'])[:, None, None]
+    normal = (torch.from_numpy(rgb) - torch.tensor(PIXELS['mean'])[:, None, None]) / torch.tensor(PIXELS['std'])[
+        :, None, None
+    ]
     x = model.backbone.stem(functional.pad(normal, (0, 96 - 90, 0, 64 - 50))[None])
     for stage in (1, 2):
         gate = by_hand(model.backbone.stages[stage - 1][0], x)
