@@ -186,7 +186,7 @@ class Demo:
             for switch in SWITCHES[1:]:
                 with switch_gates(trained.model, switch):
                     found[switch] = trained.predict(image)
-        names = dict(on='gates as learnt', mean="each channel's mean gate", off='side path off')
+        names = dict(on='learnt', mean='means', off='off')
         for switch, result in found.items():
             entry = describe(result, trained.classes, score_thr)
             count = f': {len(entry["detections"])} objects' if 'detections' in entry else ''

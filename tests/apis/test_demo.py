@@ -150,7 +150,7 @@ def test_gates_and_what_is_found_without_them(detector, upload):
     assert [caption.split(':')[0] for _, caption in look.stages] == ['stage 1', 'stage 2', 'stage 3']
     assert [caption.split(':')[0] for _, caption in look.units][::15] == ['stage 1, unit 1', 'stage 3, unit 4']
     assert {drawing.shape for drawing, _ in look.stages + look.units + look.switched} == {image.shape}
-    names = ['gates as learnt', "each channel's mean gate", 'side path off']
+    names = ['learnt', 'means', 'off']
     assert [caption.split(':')[0] for _, caption in look.switched] == names
     expected = detector.look(upload, NAME, 0.05)
     np.testing.assert_array_equal(look.switched[0][0], expected.drawing)
