@@ -1,5 +1,6 @@
 """The page of ``tools/demo.py``, built with gradio: only what stands where; :mod:`menet_mm.apis.demo` does the work."""
 
+import signal
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -161,7 +162,9 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
 
 
 def serve(demo: Demo, host: str, port: int, score_thr: float) -> None:
-    """Show the page until Ctrl-C. Raises ``InputError`` as :func:`launch` does."""
+    """Show the page until Ctrl-C or SIGTERM, and delete what was uploaded. Raises ``InputError`` as :func:`launch` does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         page = build_page(demo, Path(folder), score_thr)
         print(f'{launch(page, host, port)} shows {", ".join(demo.models)}; Ctrl-C ends it', flush=True)
