@@ -27,8 +27,10 @@ from menet_mm.utils.stack import check_exporter
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What needs export, which a stack with an old torch does not have (docs/install.md); single tests have the marker `export`.
+#: What needs export or gradio, which the stack with an old torch does not have (docs/install.md); single tests have the marker
+#: `export`.
 EXPORT = (
+    'apis/test_page.py',
     'deploy',
     'benchmarks',
     'tools/test_export_classifier.py',

@@ -30,7 +30,7 @@ def test_commands_answer_before_they_import_torch():
     code = """
 import runpy, sys
 mistakes = dict(
-    train=['none.py'], test=['none.py', 'none.pth'], report=['none.py', 'none.pkl'], infer=['none.jpg'],
+    train=['none.py'], demo=['none.py', 'none.pth'], test=['none.py', 'none.pth'], report=['none.py', 'none.pkl'], infer=['none.jpg'],
     export=['none.py', 'none.pth', '--to', 'onnx', '--out', 'x.xml'],
 )
 for path in sys.argv[1:]:
@@ -133,7 +133,7 @@ def test_files_and_functions_are_small():
 
 def test_the_package_does_not_grow():
     """Whoever adds a feature says how many lines it takes by raising the bound."""
-    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 12500
+    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 13100
 
 
 def test_tools_of_users_are_installed():

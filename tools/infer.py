@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         '--model', metavar='FILE', help='exported model (.onnx, .xml, .param) instead; needs its runtime alone'
     )
     parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='draw the results into this folder; of a video: a file, .mp4 or .avi'
+        '--out', type=Path, metavar='DIR', help='draw the results into this folder; of a video: .mp4, .avi, .webm'
     )
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write the results into this file; of a video: a line a frame'

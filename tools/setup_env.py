@@ -41,7 +41,7 @@ STACKS = dict(
     onedl=Stack(
         ((3, 12), (3, 11)),
         'onedl-mmcv',
-        'onedl,tools,export,edge,test',
+        'onedl,tools,export,edge,demo,test',
         'onedl-mim==0.5.1',
         '{base}/{device}-torch{major}{minor}0/simple/onedl-mmcv/index.html',
     ),

@@ -78,13 +78,26 @@ def get_inferencer(
 def get_predictor(
     name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
-    """Build an inferencer, as :func:`get_inferencer` does, and make a quiet function of it; also return its classes or None.
+    """Build an inferencer, as :func:`get_inferencer` does, and make what :func:`as_predictor` does of it."""
+    return as_predictor(load_inferencer(name, weights, device, trust_checkpoint))
+
+
+def load_inferencer(
+    name: str, weights: str, device: str | None = None, trust_checkpoint: bool = False
+) -> 'DetInferencer | ImageClassificationInferencer':
+    """Build an inferencer, as :func:`get_inferencer` does, without what the libraries log and print of it."""
+    MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
+    with redirect_stdout(io.StringIO()):
+        return get_inferencer(name, weights, device, trust_checkpoint)
+
+
+def as_predictor(
+    inferencer: 'DetInferencer | ImageClassificationInferencer',
+) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[str] | None]:
+    """Make a quiet function of an inferencer; also return its classes or None.
 
     The function turns a picture (H, W, 3), 8 bit, blue first, into what :class:`~menet_mm.deploy.runner.Runner` makes of it.
     """
-    MMLogger.get_instance('infer', logger_name='infer', log_level='ERROR')
-    with redirect_stdout(io.StringIO()):  # the libraries log and print how they load things
-        inferencer = get_inferencer(name, weights, device, trust_checkpoint)
     inferencer.show_progress = False  # the caller shows one bar over all pictures
     if not hasattr(inferencer.model, 'dataset_meta'):
         from mmpretrain.utils import progress

@@ -25,7 +25,7 @@ from .predict import check_arguments, check_fonts, describe
 
 SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
 STREAMS = ('rtsp://', 'rtsps://', 'rtmp://', 'http://', 'https://', 'udp://', 'tcp://')
-CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG'}  # of a drawn video, by its ending
+CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.webm': 'VP80'}  # of a drawn video, by its ending
 AHEAD = 4  # frames that wait for the model, and drawings that wait for the encoder
 USUAL_FPS = 25.0  # where a source does not say, or not sensibly, how fast it is
 MOST_PIXELS = 2**26  # of a frame; more is a damaged header

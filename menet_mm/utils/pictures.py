@@ -81,6 +81,14 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
         partial.write_bytes(cv2.imencode(path.suffix, image, options)[1])
 
 
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    """Make a picture (H, W, 3) smaller if a side has more than ``longest`` pixels."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, [max(1, round(scale * side)) for side in image.shape[1::-1]], interpolation=cv2.INTER_AREA)
+
+
 def draw_result(image: np.ndarray, result: dict, fonts: Sequence[Path] | None = None) -> np.ndarray:
     """Draw an entry of ``tools/infer.py --json``, with or without scores, on a copy of a picture (H, W, 3), 8 bit, blue first."""
     drawing = Image.fromarray(image)  # Pillow takes blue for red, which only changes the hue of the boxes
