@@ -94,16 +94,10 @@ def make_project(
         folder.mkdir()
         _write_lists(folder, labels, splits, task)
         given = (labels, format, base, recipe, weights and weights.resolve())
-        write_text(folder / f'{name}.py', (classifier_config if task == 'classifier' else detector_config)(*given))
-        if task == 'detector':
-            anchors, missed, said = _fit(folder / f'{name}.py')
-            if missed > TOO_MANY:
-                lines += [*said, 'these boxes are small: a map of stride 8 is added for them']
-                given = (labels, format, base.replace('_finetune', '_s8_finetune'), *given[3:])
-                write_text(folder / f'{name}.py', detector_config(*given))
-                anchors, missed, said = _fit(folder / f'{name}.py')
-            lines += said
-            write_text(folder / f'{name}.py', detector_config(*given, anchors))
+        if task == 'classifier':
+            write_text(folder / f'{name}.py', classifier_config(*given))
+        else:
+            lines += _write_detector(folder / f'{name}.py', *given)
         checkpoint = f'work_dirs/{name}/epoch_{recipe.epochs}.pth'
         write_text(folder / 'README.md', README.format(name=name, title=out.name, checkpoint=checkpoint, origin=origin))
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
@@ -167,6 +161,21 @@ def _write_lists(folder: Path, labels: Labels, splits: dict[str, list[str]], tas
         number = {name: label for label, name in enumerate(labels.classes)}
         lines = [f'{name} {number[labels.pictures[name].label]}' if task == 'classifier' else name for name in ids]
         write_text(folder / f'{split}.txt', ''.join(f'{line}\n' for line in lines))
+
+
+def _write_detector(
+    path: Path, labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None
+) -> list[str]:
+    """Write a detector's config with fitted anchors, and with a finer map if its boxes need one; returns what to say."""
+    write_text(path, detector_config(labels, format, base, recipe, weights))
+    anchors, missed, said = _fit(path)
+    if missed > TOO_MANY:
+        base = base.replace('_finetune', '_s8_finetune')
+        write_text(path, detector_config(labels, format, base, recipe, weights))
+        anchors, missed, more = _fit(path)
+        said += ['these boxes are small: a map of stride 8 is added for them', *more]
+    write_text(path, detector_config(labels, format, base, recipe, weights, anchors))
+    return said
 
 
 def _fit(config: Path) -> tuple[list[str], float, list[str]]:
