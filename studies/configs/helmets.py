@@ -1,7 +1,7 @@
 title = 'SSD-MENet128 on the helmets (700 pictures to train on, two classes), from ImageNet weights, averaged weights'
 metric = 'mAP'
 classes = ['helmet', 'head']
-seeds = [0, 1]
+seeds = [0, 1, 2]
 reference = 's8'
 epochs = 48
 data = {
