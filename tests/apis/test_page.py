@@ -1,4 +1,4 @@
-"""The page of tools/demo.py, asked by gradio's own client. What it shows is tested in test_demo.py."""
+"""The page of tools/demo.py, asked by gradio's own client and in a browser. What it shows is tested in test_demo.py."""
 
 import re
 import urllib.request
@@ -9,6 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from PIL import Image
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from torch import nn
 
 from menet_mm.apis import page
@@ -85,3 +89,50 @@ def test_too_large_an_upload_is_refused(client, picture):
 def test_a_port_that_is_taken_is_said(address, tmp_path):
     with pytest.raises(InputError, match='cannot listen on 127.0.0.1, port .*: give another --port'):
         page.launch(page.build_page(Demo([Blocks()]), tmp_path), '127.0.0.1', int(address.rstrip('/').split(':')[-1]))
+
+
+def upload(browser: Chrome, address: str, path: Path) -> WebDriverWait:
+    """Open the page and give it a file; returns what waits for its answer."""
+    browser.get(address)
+    wait = WebDriverWait(browser, 60)
+    wait.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, 'input[type=file]'))[0].send_keys(str(path))
+    return wait
+
+
+def drawing(browser: Chrome) -> list[int]:
+    """Width and height of the drawn picture, which the page shows."""
+    script = """
+    const shown = [...document.querySelectorAll('[role=tabpanel] img')].filter(i => i.offsetParent && i.naturalWidth > 20);
+    return shown.length ? [shown[0].naturalWidth, shown[0].naturalHeight] : null
+    """
+    return browser.execute_script(script)
+
+
+def test_in_a_browser_without_a_network(browser, address, picture, tmp_path):
+    wait = upload(browser, address, picture)
+    assert wait.until(drawing) == [80, 60]
+    wait.until(lambda driver: '31, 21, 49, 39' in driver.page_source)
+    # Text of a model is text.
+    assert not browser.find_elements(By.XPATH, "//b[text()='block']")
+    (number,) = browser.find_elements(By.CSS_SELECTOR, 'input[type=number]')
+    number.send_keys(Keys.CONTROL + 'a')
+    number.send_keys('0.9' + Keys.ENTER + Keys.TAB)
+    wait.until(lambda driver: '31, 21, 49, 39' not in driver.page_source)
+    errors = [entry['message'] for entry in browser.get_log('browser') if entry['level'] == 'SEVERE']
+    assert not [line for line in errors if 'http' in line.replace(address.rstrip('/'), '')]
+
+
+def test_a_rotated_and_a_broken_picture_in_a_browser(browser, address, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter
+    Image.new('RGB', (80, 60), 'grey').save(tmp_path / 'turned.jpg', exif=exif)
+    assert upload(browser, address, tmp_path / 'turned.jpg').until(drawing) == [60, 80]
+    (tmp_path / 'broken.jpg').write_bytes((tmp_path / 'turned.jpg').read_bytes()[:300])
+    upload(browser, address, tmp_path / 'broken.jpg').until(
+        lambda driver: [
+            box
+            for box in driver.find_elements(By.CSS_SELECTOR, 'textarea')
+            if box.is_displayed() and box.get_attribute('value').startswith('broken.jpg is damaged')
+        ]
+    )
+    assert drawing(browser) is None
