@@ -6,7 +6,6 @@ Shape letters are defined in :mod:`menet_mm.models.me_module`.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,8 +15,6 @@ from torch.nn import functional
 
 from menet_mm.models import MergingEvolution
 from menet_mm.utils.pictures import shrink
-
-Found = TypeVar('Found')
 
 #: What :func:`switch_gates` makes of the gates: as they are learnt; each channel's mean, which has the same strength
 #: everywhere; and no side path at all.
@@ -53,8 +50,8 @@ def switch_gates(model: nn.Module, to: str) -> Iterator[None]:
 
 
 def gate_maps(
-    model: nn.Module, predict: Callable[[np.ndarray], Found], picture: np.ndarray, longest: int = 640
-) -> tuple[dict[str, np.ndarray], np.ndarray, Found]:
+    model: nn.Module, predict: Callable[[np.ndarray], dict[str, np.ndarray]], picture: np.ndarray, longest: int = 640
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """Show where the gates of a model let features pass: the mean of each over its channels, spread over the picture.
 
     ``predict`` is what :func:`~menet_mm.apis.inference.as_predictor` makes of an inferencer of ``model``; ``picture`` is
