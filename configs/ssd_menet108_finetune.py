@@ -1,4 +1,9 @@
-_base_ = 'ssd_menet108_voc12.py'
+_base_ = [
+    '_base_/models/ssd_menet108_320px.py',
+    '_base_/datasets/voc12_ssd320.py',
+    '_base_/schedules/ssd_30e.py',
+    '_base_/runtime_mmdet.py',
+]
 # Your own pictures, from ImageNet weights: tools/new_project.py writes a config that inherits this one and says what is yours.
 # As it stands it reads the generated set. Batch, epochs, warm-up and averaging are for 2,000 pictures on a CPU.
 data_root = 'data/shapes/VOC2007/'

@@ -30,7 +30,7 @@ def training(request, command, small_detector, small_classifier, tmp_path_factor
     config = dict(detector=small_detector, classifier=small_classifier)[kind](folder / 'small.py', more)
 
     def start(work_dir, *words):
-        words = ('train.py', config, '--work-dir', work_dir, *words)
+        words = ('train.py', config, '--work-dir', work_dir, '--verbose', *words)
         return command.start_ranks(*words) if processes == 2 else [command.start(*words)]
 
     finish(command, start(folder / 'whole'))
@@ -47,7 +47,7 @@ def finish(command, started, status=0):
 def test_stopped_within_an_epoch(command, training, state, differences, tmp_path):
     """With averaged weights, buffers of two processes, and workers that live on."""
     start, whole = training
-    started = start(tmp_path / 'work', '--verbose')
+    started = start(tmp_path / 'work')
     command.until(started[0], 'Epoch(train) [2][1/')
     for pid, _ in started:
         os.kill(pid, signal.SIGTERM)
