@@ -171,6 +171,7 @@ def test_killed_while_a_checkpoint_is_written(command, small_classifier, state, 
     work = tmp_path / 'work'
     command('train.py', config, '--work-dir', work, status=-signal.SIGKILL, KILL_AT=call)
     assert list(work.glob('.*partial*'))
+    (work / '.partial_empty').mkdir()  # as if killed before anything was written
     command('train.py', config, '--work-dir', work, '--resume')
     command('train.py', config, '--work-dir', tmp_path / 'whole')
     assert not differences(state(work / 'epoch_4.pth'), state(tmp_path / 'whole/epoch_4.pth'))

@@ -47,9 +47,9 @@ class CheckpointHook(_CheckpointHook):
         if not self.local:
             return
         if is_main_process():
-            for folder in Path(self.out_dir).glob('.partial*'):  # of a training that was killed
+            for folder in Path(self.out_dir).glob('.partial*'):  # of a training that was killed, maybe before it wrote
                 names = [path.name for path in folder.iterdir()]
-                if names and all(name == 'last_checkpoint' or name.endswith('.pth') for name in names):
+                if all(name == 'last_checkpoint' or name.endswith('.pth') for name in names):
                     shutil.rmtree(folder)
         # A folder that was moved or copied: the best ones are those in it.
         self._set_best({key: self._join(Path(path).name) for key, path in self._best().items()})
