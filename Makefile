@@ -7,21 +7,13 @@ PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c '' 2>/dev/null && echo $$p && b
 JOBS ?= 2
 BIN := $(VENV)/bin
 SHAPES := work_dirs/ssd_menet228_shapes
-# On a CPU of two cores or more, two processes of one thread each train the quickstart 1.7 times as fast as one of two
-# threads. They share a batch, which is the config's, and the workers that load it. A GPU takes one process.
-PROCESSES ?= $(shell $(BIN)/python -c 'import os, torch; \
-	print(1 if len(os.sched_getaffinity(0)) < 2 or torch.cuda.is_available() else 2)')
-TRAIN := configs/ssd_menet228_shapes.py --resume --work-dir $(SHAPES)
-ONE := tools/train.py $(TRAIN) --cfg-options randomness.seed=0
-TWO := -m menet_mm.engine.ranks 2 tools/train.py $(TRAIN) --launcher pytorch --cfg-options randomness.seed=0 \
-	train_dataloader.batch_size=4 train_dataloader.num_workers=1 val_dataloader.num_workers=1
 
 .PHONY: quickstart test docs setup lint
 
 # The main job on generated pictures: data, training, evaluation, pictures. Started again, it goes on where it stopped.
 quickstart: setup
 	$(BIN)/python tools/make_shapes.py
-	$(BIN)/python $(if $(filter 2,$(PROCESSES)),$(TWO),$(ONE))
+	$(BIN)/python tools/train.py configs/ssd_menet228_shapes.py --resume --work-dir $(SHAPES) --cfg-options randomness.seed=0
 	$(BIN)/python tools/test.py configs/ssd_menet228_shapes.py $(SHAPES)/$$(cat $(SHAPES)/last_checkpoint) --work-dir $(SHAPES)/test \
 		--out $(SHAPES)/predictions.pkl
 	$(BIN)/python tools/report.py configs/ssd_menet228_shapes.py $(SHAPES)/predictions.pkl --work-dir $(SHAPES)
