@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('venv', type=Path, help='folder of the virtual environment')
     parser.add_argument('--stack', choices=STACKS, default='onedl', help="whose MM libraries: OneDL's or OpenMMLab's")
-    parser.add_argument('--extra', choices=['docs'], help='install this extra of setup.cfg, too')
+    parser.add_argument('--extra', choices=['docs', 'logging'], help='install this extra of setup.cfg, too')
     args = parser.parse_args()
     environment = Environment(args.venv.absolute(), args.stack)
     set_up(environment)
