@@ -39,7 +39,7 @@ def main() -> None:
     if not 0 < args.port < 65_536:
         raise InputError(f'--port must lie in 1..65535, but got {args.port}')
     if not find_spec('gradio'):
-        raise InputError('the page needs gradio: run `pip install "menet_mm[demo]"`')
+        raise InputError('the page needs gradio: run `pip install -c requirements/onedl.txt -e ".[demo]"`')
     from menet_mm.apis.demo import Demo, Exported, Trained  # torch and the MM libraries
     from menet_mm.apis.page import serve
 

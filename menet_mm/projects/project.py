@@ -23,7 +23,7 @@ from menet_mm.utils.config import find_config, read_config
 from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import find_defect
 
-#: If fitted anchors reach fewer than all but this share of the training boxes, a finer map is taken.
+#: If anchors miss more than this share of the training boxes, fitted ones too, a finer map is taken.
 TOO_MANY = 0.25
 
 
@@ -172,7 +172,7 @@ def _write_detector(
     if missed > TOO_MANY:
         base = base.replace('_finetune', '_s8_finetune')
         write_text(path, detector_config(labels, format, base, recipe, weights))
-        anchors, missed, more = _fit(path)
+        anchors, _, more = _fit(path)
         said += ['these boxes are small: a map of stride 8 is added for them', *more]
     write_text(path, detector_config(labels, format, base, recipe, weights, anchors))
     return said

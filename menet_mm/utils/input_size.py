@@ -18,7 +18,8 @@ SMALLEST = 32  # px: the first map of an SSD has a cell for every 16
 def apply_input_size(cfg: Config, given: object = None) -> str | None:
     """Give the pictures of a config, and its anchors with them, the size that it asks for.
 
-    Asked for is what ``--cfg-options`` gave, or ``input_size`` in a file that inherits the pipelines.
+    Asked for is what ``--cfg-options`` gave, or ``input_size`` in a file that inherits the pipelines. Anchors whose strides
+    are those of the new size, such as ``tools/fit_anchors.py`` prints, were made for it, and stay as they are.
 
     Args:
         cfg: changed where it stands: ``scale`` of each ``Resize``; strides and sizes of an SSD's anchors.
@@ -51,10 +52,13 @@ def apply_input_size(cfg: Config, given: object = None) -> str | None:
         raise InputError(f'input_size = {size} is for an SSD: set the scale of each Resize instead')
     for step in steps:
         step['scale'] = (size, size)
+    strides = _strides(generator['strides'], size)
+    if generator['strides'] == strides:
+        return f'input_size = {size}: pictures are scaled from {before} px, the anchors are for {size} px already'
     for key in ('min_sizes', 'max_sizes', 'base_sizes'):
         if generator.get(key):
             generator[key] = _scaled(generator[key], size / before)
-    generator['strides'] = _strides(generator['strides'], before, size)
+    generator['strides'] = strides
     return f'input_size = {size}: pictures and anchors are scaled from {before} px'
 
 
@@ -90,7 +94,7 @@ def _scaled(node: Any, factor: float) -> Any:
     )
 
 
-def _strides(strides: list[int], before: int, size: int) -> list[int]:
+def _strides(strides: list[int], size: int) -> list[int]:
     """Strides that spread the cells of each map over the picture; every map has half the cells of the one before."""
     cells = -(-size // 2 ** round(log2(strides[0])))
     found = []

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from menet_mm import InputError, get_inferencer
+from menet_mm.datasets.anchors import Fit
 from menet_mm.deploy import export
 from menet_mm.engine.adapt import SPLITS
 from menet_mm.registry import MODELS
@@ -140,6 +141,21 @@ def test_which_settings_of_a_file_count(base, lines, refused, tmp_path):
         assert generator.strides == [16, 32, 64, 128, 256, 512]
     else:
         assert generator == anchors(read_config(base))
+
+
+def test_anchors_that_were_fitted_at_the_new_size_stay(tmp_path):
+    """What tools/fit_anchors.py prints for a config with ``input_size`` goes into that config."""
+    config = tmp_path / 'x.py'
+    lines = 'input_size = 480\n'
+    config.write_text(CHILD.format(root=ROOT, base='ssd_menet108_s8_finetune', lines=lines))
+    # Its strides are those that the maps have at that size.
+    with torch.no_grad():
+        model = MODELS.build(deepcopy(read_config(config).model)).eval()
+        maps = [level.shape[-1] for level in model.extract_feat(torch.zeros(1, 3, 480, 480))]
+    fit = Fit((480, 480), {}, [[(10, 20)] * 4] * 7, [(round(480 / cells),) * 2 for cells in maps])
+    config.write_text(CHILD.format(root=ROOT, base='ssd_menet108_s8_finetune', lines=lines + fit.to_config()))
+    assert anchors(read_config(config)).base_sizes == [[(10, 20)] * 4] * 7
+    assert read_config(config).train_pipeline[3].scale == (480, 480)
 
 
 @pytest.mark.parametrize('value', [16, '512', 1.5, True, [512, 512]])
