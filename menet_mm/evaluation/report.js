@@ -16,6 +16,16 @@ function show() {
   document.getElementById('least').textContent = least.toFixed(2);
   document.getElementById('count').textContent = count;
 }
-for (const control of [kind, label, score].filter(Boolean)) control.addEventListener('input', show);
-document.querySelector('.controls').hidden = false;
-show();
+if (score) {  // a comparison has no pictures
+  for (const control of [kind, label, score].filter(Boolean)) control.addEventListener('input', show);
+  document.querySelector('.controls').hidden = false;
+  show();
+}
+
+// A plot that is clicked takes the page's width, until it is clicked again.
+for (const plot of document.querySelectorAll('.plots svg')) {
+  const zoom = () => plot.setAttribute('aria-pressed', plot.classList.toggle('zoomed'));
+  for (const [name, value] of Object.entries({ role: 'button', tabindex: 0, 'aria-pressed': false, 'aria-label': 'enlarge this plot' })) plot.setAttribute(name, value);
+  plot.addEventListener('click', zoom);
+  plot.addEventListener('keydown', event => event.key === 'Enter' && zoom());
+}

@@ -153,12 +153,12 @@ class Commands:
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
-    def start(self, *words: object, **env: object) -> tuple[int, Path]:
-        """Start a command; returns its process id, and the file of what it says."""
+    def start(self, *words: object, folder: Path | None = None, **env: object) -> tuple[int, Path]:
+        """Start a command, in the folder of all or another; returns its process id, and the file of what it says."""
         self.number += 1
         said = self.folder / f'said_{self.number}.txt'
         env = {key: str(value) for key, value in env.items()}
-        return self.ask([list(map(str, words)), env, str(said)]), said
+        return self.ask([list(map(str, words)), env, str(said), str(folder or self.folder)]), said
 
     def start_ranks(self, *words: object) -> list[tuple[int, Path]]:
         """Start two processes of one run."""
@@ -168,9 +168,9 @@ class Commands:
         env = dict(WORLD_SIZE=2, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
         return [self.start(*words, '--launcher', 'pytorch', RANK=r, LOCAL_RANK=r, **env) for r in (0, 1)]
 
-    def __call__(self, *words: object, status: int = 0, **env: object) -> str:
+    def __call__(self, *words: object, status: int = 0, folder: Path | None = None, **env: object) -> str:
         """Run a command to its end, which must have that status; returns what it says."""
-        pid, said = self.start(*words, **env)
+        pid, said = self.start(*words, folder=folder, **env)
         assert self.ask(pid) == status, said.read_text()
         return said.read_text()
 

@@ -1,7 +1,7 @@
 """Starts commands of tools/ in forked processes, so that the libraries are imported once for many short trainings.
 
-A line of JSON starts one: the words of the command, variables of the environment, the file for what it says; the answer
-is its process id. A line with such an id waits for the process; the answer is its status.
+A line of JSON starts one: the words of the command, variables of the environment, the file for what it says, the folder to run
+in; the answer is its process id. A line with such an id waits for the process; the answer is its status.
 """
 
 import gc
@@ -29,8 +29,9 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 yapf_api.FormatCode = lambda text, **_: (text, True)
 
 
-def run(words: list[str], env: dict[str, str], said: str) -> None:
+def run(words: list[str], env: dict[str, str], said: str, folder: str) -> None:
     os.setsid()
+    os.chdir(folder)
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(output, number)
