@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from menet_mm.evaluation.classifier import write_report
 from menet_mm.utils.config import read_config
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 #: What each run that users have a report of is trained and tested on.
 RUNS = ('the VOC subset', 'the helmets', 'the quickstart')
