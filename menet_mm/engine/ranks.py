@@ -45,7 +45,11 @@ def main(number: int, command: list[str]) -> None:
             file=sys.stderr,
         )
     if status == LOST_CONNECTION:
-        print('error: the connection to a process on another machine was lost; see what that one says', file=sys.stderr)
+        if int(os.environ.get('NNODES', 1)) > 1:
+            hint = 'the connection to a process on another machine was lost; see what that one says'
+        else:
+            hint = 'the processes of this run lost each other; start it again, with --resume if it trained'
+        print(f'error: {hint}', file=sys.stderr)
     for line in errors[failed]:
         print(line, file=sys.stderr)
     sys.exit(128 - status if status < 0 else status)
@@ -100,14 +104,10 @@ def wait(ranks: list[subprocess.Popen]) -> int | None:
 
 
 def _free_port() -> int:
-    for port in (29500, 0):
-        with socket.socket() as attempt:
-            try:
-                attempt.bind(('127.0.0.1', port))
-            except OSError:
-                continue
-            return attempt.getsockname()[1]
-    raise AssertionError
+    # Not a usual one: two runs that start within seconds would both find it free, and lose each other.
+    with socket.socket() as attempt:
+        attempt.bind(('127.0.0.1', 0))
+        return attempt.getsockname()[1]
 
 
 def _relay(process: subprocess.Popen, errors: list[str]) -> None:

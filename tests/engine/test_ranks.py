@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,17 +91,25 @@ def test_a_mistake_is_said_once(ranks, script, status, expected):
     assert (launcher.returncode, said) == (status, expected)
 
 
-def test_a_taken_port_is_another_port(ranks):
+def test_runs_that_start_together_have_ports_of_their_own(ranks):
     names = ('WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'OMP_NUM_THREADS', 'MASTER_PORT')
     script = f'print(*(os.environ[name] for name in {names}), file=sys.stderr)\n'
-    with socket.socket() as taken:
-        with suppress(OSError):  # somebody else may have it, which does as well
-            taken.bind(('127.0.0.1', 29500))
-        launcher, _ = ranks(script, OMP_NUM_THREADS='1')
+    ports = set()
+    for launcher, _ in [ranks(script, OMP_NUM_THREADS='1') for _ in range(3)]:
         first, second = sorted(launcher.communicate(timeout=30)[1].splitlines())
-    assert first.split()[:-1] == ['2', '0', '2', '127.0.0.1', '1']
-    assert second.split()[:-1] == ['2', '1', '2', '127.0.0.1', '1']
-    assert first.split()[-1] == second.split()[-1] != '29500'
+        assert first.split()[:-1] == ['2', '0', '2', '127.0.0.1', '1']
+        assert second.split()[:-1] == ['2', '1', '2', '127.0.0.1', '1']
+        assert first.split()[-1] == second.split()[-1]
+        ports.add(first.split()[-1])
+    assert len(ports) == 3
+
+
+@pytest.mark.parametrize(('nodes', 'text'), [('1', 'lost each other'), ('2', 'on another machine')])
+def test_a_lost_connection_says_where(ranks, nodes, text):
+    launcher, _ = ranks('sys.exit(75)', NNODES=nodes, PORT='1234')
+    said = launcher.communicate(timeout=30)[1]
+    assert launcher.returncode == 75
+    assert text in said
 
 
 def test_several_machines(ranks):
