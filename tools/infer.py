@@ -78,6 +78,8 @@ def main() -> None:
         raise InputError('give --config and --weights of a trained model, or --model of an exported one')
     check_tile_arguments(args)
     sys.stdout.reconfigure(errors='backslashreplace')  # names of files and classes may be anything
+    if args.every is not None and args.every < 1:
+        raise InputError(f'--every must be 1 or more, but got {args.every}')
     if any(map(is_video, args.images)):
         if args.images[1:]:
             raise InputError('a video, camera or stream must be given alone: run the command once for each')

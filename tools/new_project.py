@@ -35,24 +35,34 @@ def main() -> None:
     )
     parser.add_argument('--weights', type=Path, metavar='FILE', help='ImageNet weights, as docs/weights.md makes them')
     parser.add_argument('--seed', type=int, default=0, help='of the split (default: 0)')
+    parser.add_argument(
+        '--rename', nargs='+', default=[], metavar='OLD=NEW', help='other names for classes; several may become one'
+    )
     args = parser.parse_args()
+    rename = dict(pair.partition('=')[::2] for pair in args.rename)
+    if not all(rename) or not all(rename.values()):
+        raise InputError(f'--rename takes pairs such as Helmet=helmet, but got {" ".join(args.rename)}')
     if not args.data.is_dir():
         raise InputError(f'no data set: {args.data} is no folder; give the folder that pictures and labels lie in')
 
     from menet_mm.projects.project import make_project
 
     sys.stdout.reconfigure(errors='backslashreplace')  # names of files and classes may be anything
-    project = make_project(args.data, args.out, args.arch, args.format, args.val, args.weights, args.seed)
+    project = make_project(args.data, args.out, args.arch, args.format, args.val, args.weights, args.seed, rename)
     print('\n'.join(project.lines))
     config, work = project.config, Path(project.checkpoint).parent
+    exported = work / f'{config.stem}.onnx'
     commands = [
         ['train.py', config],
         ['test.py', config, project.checkpoint, '--out', work / 'predictions.pkl'],
-        ['export.py', config, project.checkpoint, '--to', 'onnx', '--out', work / f'{config.stem}.onnx'],
+        ['export.py', config, project.checkpoint, '--to', 'onnx', '--out', exported],
+        ['report.py', config, work / 'predictions.pkl'],
+        ['infer.py', 'PICTURES', '--model', exported, '--out', 'drawn'],
     ]
     print(f'{args.out} is written. What follows:')
     for tool, *words in commands:
-        print('  ' + shlex.join(['python', str(Path(sys.argv[0]).with_name(tool)), *map(str, words)]))
+        quoted = [word if word == project.checkpoint else shlex.quote(str(word)) for word in words]
+        print(' '.join(['  python', shlex.quote(str(Path(sys.argv[0]).with_name(tool))), *quoted]))
 
 
 if __name__ == '__main__':

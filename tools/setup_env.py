@@ -264,6 +264,7 @@ def set_up(environment: Environment) -> None:
             stop('interrupted; run the same command to go on from here')
         print(f'      done in {time.monotonic() - start:.0f} s', flush=True)
     environment.stamp.write_text(recipe.hexdigest())
+    print(f'Ready. `source {os.path.relpath(environment.path)}/bin/activate` activates it.', flush=True)
 
 
 def main() -> None:

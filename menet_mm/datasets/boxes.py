@@ -27,6 +27,7 @@ class BoxDataset(BaseDetDataset):
     Args:
         data_root: the folder of pictures and labels.
         format: ``auto``, or the one of ``reading.FORMATS`` that the labels are in.
+        rename: other names for classes of the files, such as ``dict(Helmet='helmet')``.
         ann_file: a list of pictures, one a line: paths from ``data_root``, or names; all pictures without one. A relative path
             is seen from ``data_root``.
         metainfo: ``classes`` in the order of the labels; by default those of the files. Boxes of other classes are left out.
@@ -39,14 +40,20 @@ class BoxDataset(BaseDetDataset):
         InputError: if files, classes or pictures are not there or cannot be read.
     """
 
-    def __init__(self, *args: object, format: str = 'auto', **kwargs: object) -> None:
-        self.format = format
+    def __init__(
+        self, *args: object, format: str = 'auto', rename: dict[str, str] | None = None, **kwargs: object
+    ) -> None:
+        self.format, self.rename = format, rename
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read labels, the list, and the headers of its pictures."""
-        labels, _ = read_labels(self.data_root, self.format)
+        labels, _ = read_labels(self.data_root, self.format, self.rename)
         labels.check()
+        # These are of the whole folder, whatever the list takes of it.
+        for line in labels.said():
+            print_log(f'{self.data_root}: {line}', 'current', logging.WARNING)
+        labels.notes.clear()
         ids = list(labels.pictures)
         if self.ann_file:
             if not Path(self.ann_file).is_file():

@@ -6,7 +6,7 @@ Readers and writers of it are in ``formats/``, one file a format; :class:`~menet
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,6 +79,23 @@ class Labels:
     def note(self, kind: str, where: object) -> None:
         """Remember one thing that is left out or changed; ``kind`` is a sentence: 'boxes have no area, and are left out'."""
         self.notes.setdefault(kind, []).append(str(where))
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give classes other names, of which several may become one.
+
+        Raises:
+            InputError: if there is no class of a name.
+        """
+        for name in names:
+            if name not in self.classes:
+                raise InputError(
+                    f'no class {name!r} to rename in {self.root}: it has {", ".join(map(repr, self.classes))}'
+                )
+        for picture in self.pictures.values():
+            picture.label = names.get(picture.label, picture.label)
+            for box in picture.boxes:
+                box.name = names.get(box.name, box.name)
+        self.classes = list(dict.fromkeys(names.get(name, name) for name in self.classes))
 
     def said(self) -> list[str]:
         """One line for each kind of note: kind, number, the first case."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from menet_mm.datasets.formats import class_folders, coco_json, csv_boxes, labelme, pascal_voc, yolo
@@ -31,17 +32,21 @@ def recognise(files: Files) -> str:
     return found[0]
 
 
-def read_labels(root: str | Path, format: str = 'auto') -> tuple[Labels, str]:
+def read_labels(root: str | Path, format: str = 'auto', rename: Mapping[str, str] | None = None) -> tuple[Labels, str]:
     """Read a folder of pictures and labels; returns the set, with its ``errors`` and ``notes``, and the name of the format.
 
+    ``rename`` gives classes of the files other names.
+
     Raises:
-        InputError: if there is no such folder or format, or it is not recognised.
+        InputError: if there is no such folder, format or class to rename, or the format is not recognised.
     """
     if format not in ('auto', *FORMATS):
         raise InputError(f'unknown format {format!r}: choose one of auto, {", ".join(FORMATS)}')
     files = Files(Path(root))
     format = recognise(files) if format == 'auto' else format
-    return FORMATS[format].read(files), format
+    labels = FORMATS[format].read(files)
+    labels.rename(rename or {})
+    return labels, format
 
 
 def write_labels(labels: Labels, root: str | Path, format: str) -> None:

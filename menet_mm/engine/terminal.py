@@ -27,6 +27,8 @@ FILE_ALONE = (
     'Saving checkpoint at',
     'paramwise_options',
 )
+#: Also of warnings: weights that are frozen on purpose get no settings of their own.
+FROZEN = 'is skipped since its requires_grad=False'
 LINE = re.compile(r'(Epoch|Iter)\((train|val|test)\)')
 PLACE = re.compile(r'\[ *(\d+)/(\d+)\]')
 #: What a line of figures has besides loss, learning rate, time left and metrics.
@@ -59,7 +61,7 @@ class Screen(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if record.levelno > logging.INFO:
-            return True
+            return FROZEN not in text
         if text.startswith(FILE_ALONE):
             return False
         if text.startswith('\n'):  # a table, such as AP by class

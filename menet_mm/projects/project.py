@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmengine.logging import MMLogger
 from rich.progress import track
 
 from menet_mm.checkpoints import read_checkpoint
+from menet_mm.datasets.doctor.kinds import spelt_alike
 from menet_mm.datasets.formats.files import as_labelled, read_header
 from menet_mm.datasets.labels import Labels
 from menet_mm.datasets.reading import read_labels
@@ -33,7 +35,7 @@ class Project:
 
     Attributes:
         config: its config file.
-        checkpoint: where the training will put the last checkpoint, from the folder that it is started in.
+        checkpoint: the last checkpoint, as a shell writes it in the folder that the training is started in.
         lines: what to tell the user.
     """
 
@@ -50,6 +52,7 @@ def make_project(
     val: float = 0.2,
     weights: Path | None = None,
     seed: int = 0,
+    rename: dict[str, str] | None = None,
 ) -> Project:
     """Write a project for a folder of labelled pictures, which stay where they are.
 
@@ -61,6 +64,7 @@ def make_project(
         val: part of the pictures to validate on, if the data has no splits.
         weights: a converted checkpoint of the network; without, it starts from random numbers.
         seed: of the split.
+        rename: other names for classes of a detector's labels; several may become one.
 
     Raises:
         InputError: if an argument or the data cannot be used.
@@ -73,13 +77,19 @@ def make_project(
         raise InputError(f'--out {out} must have no quotes or backslashes in its path')
     if weights:
         _check_weights(weights, arch)
-    labels, format = read_labels(data.resolve(), format)
+    labels, format = read_labels(data.resolve(), format, rename)
     labels.check()
+    if rename and format == 'folders':
+        raise InputError('--rename is for labels of boxes: give the folders of pictures other names')
     base = find_config(f'{arch}_finetune' if format == 'folders' else f'ssd_{arch}_finetune').stem
     usable = check_pictures(labels)
     splits, origin = choose_splits(labels, val, seed)
     splits = {split: [name for name in ids if name in usable] for split, ids in splits.items()}
     lines = [f'{format}: {len(labels.pictures)} pictures, {len(labels.classes)} classes; {origin}', *labels.said()]
+    lines += [
+        f'classes {other!r} and {name!r} differ in spelling alone: --rename {shlex.quote(f"{other}={name}")} makes them one'
+        for other, name in spelt_alike(labels.classes, labels.counts()).items()
+    ]
     lines += _describe(labels, splits)
     if len(splits['train']) < 2:
         raise InputError(f'{len(splits["train"])} pictures are too few to train on: label more')
@@ -93,12 +103,12 @@ def make_project(
     with atomic_path(out, '--out') as folder:
         folder.mkdir()
         _write_lists(folder, labels, splits, task)
-        given = (labels, format, base, recipe, weights and weights.resolve())
+        given = (labels, format, base, recipe, weights and weights.resolve(), splits['test'] == splits['val'])
         if task == 'classifier':
             write_text(folder / f'{name}.py', classifier_config(*given))
         else:
-            lines += _write_detector(folder / f'{name}.py', *given)
-        checkpoint = f'work_dirs/{name}/epoch_{recipe.epochs}.pth'
+            lines += _write_detector(folder / f'{name}.py', *given, rename)
+        checkpoint = f'work_dirs/{name}/$(cat work_dirs/{name}/last_checkpoint)'
         write_text(folder / 'README.md', README.format(name=name, title=out.name, checkpoint=checkpoint, origin=origin))
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
 
@@ -138,6 +148,7 @@ def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
     lines = []
     for split, ids in splits.items():
         if split == 'test' and ids == splits['val']:
+            lines.append('test: the same pictures as val; the best epoch is chosen on them, so its figures flatter')
             continue
         counts = labels.counts(ids)
         lines.append(
@@ -158,23 +169,33 @@ def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
 
 def _write_lists(folder: Path, labels: Labels, splits: dict[str, list[str]], task: str) -> None:
     for split, ids in splits.items():
+        if split == 'test' and ids == splits['val']:
+            continue
         number = {name: label for label, name in enumerate(labels.classes)}
         lines = [f'{name} {number[labels.pictures[name].label]}' if task == 'classifier' else name for name in ids]
         write_text(folder / f'{split}.txt', ''.join(f'{line}\n' for line in lines))
 
 
 def _write_detector(
-    path: Path, labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None
+    path: Path,
+    labels: Labels,
+    format: str,
+    base: str,
+    recipe: Recipe,
+    weights: Path | None,
+    one_test: bool,
+    rename: dict[str, str] | None,
 ) -> list[str]:
     """Write a detector's config with fitted anchors, and with a finer map if its boxes need one; returns what to say."""
-    write_text(path, detector_config(labels, format, base, recipe, weights))
+    given = (recipe, weights, one_test, rename)
+    write_text(path, detector_config(labels, format, base, *given))
     anchors, missed, said = _fit(path)
     if missed > TOO_MANY:
         base = base.replace('_finetune', '_s8_finetune')
-        write_text(path, detector_config(labels, format, base, recipe, weights))
+        write_text(path, detector_config(labels, format, base, *given))
         anchors, _, more = _fit(path)
         said += ['these boxes are small: a map of stride 8 is added for them', *more]
-    write_text(path, detector_config(labels, format, base, recipe, weights, anchors))
+    write_text(path, detector_config(labels, format, base, *given, anchors))
     return said
 
 
@@ -190,10 +211,10 @@ def _fit(config: Path) -> tuple[list[str], float, list[str]]:
     logger.setLevel('ERROR')  # what the data set says has been said
     fit = fit_anchors(read_config(config))
     _, before, after = fit.shares['training']
-    said = f'anchors: {before:.0%} of the training boxes are reached by none'
+    said = f'anchors: none fits {before:.0%} of the training boxes'
     if after >= before:
         return [], before, [said]
-    return fit.to_generator(), after, [f'{said}, and {after:.0%} by those fitted to them']
+    return fit.to_generator(), after, [f'{said}; of anchors fitted to them, none fits {after:.0%}']
 
 
 def _say_recipe(recipe: Recipe) -> str:

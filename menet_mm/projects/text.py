@@ -12,7 +12,7 @@ README = """# {title}
 Written by menet_mm's `tools/new_project.py`; {origin}. Pictures and labels are where they were.
 
 - `{name}.py`: the config. It says what is yours; all else is in menet_mm's configs.
-- `train.txt`, `val.txt`, `test.txt`: which pictures are used for what.
+- `train.txt`, `val.txt`, and `test.txt` if there is one: which pictures are used for what. Without the last, those of `val.txt` are tested.
 
 Run in this folder, with the Python that has menet_mm:
 
@@ -21,6 +21,8 @@ TOOLS=$(python -c "import menet_mm; print(menet_mm.__path__[0] + '/.mim/tools')"
 python $TOOLS/train.py {name}.py
 python $TOOLS/test.py {name}.py {checkpoint} --out work_dirs/{name}/predictions.pkl
 python $TOOLS/export.py {name}.py {checkpoint} --to onnx --out work_dirs/{name}/{name}.onnx
+python $TOOLS/report.py {name}.py work_dirs/{name}/predictions.pkl                      # a page of what it gets right and wrong
+python $TOOLS/infer.py PICTURES --model work_dirs/{name}/{name}.onnx --out drawn
 ```
 """
 
@@ -55,11 +57,14 @@ def _schedule(recipe: Recipe) -> str:
     return SCHEDULE.format(**vars(recipe))
 
 
-def _loaders(recipe: Recipe) -> str:
+def _loaders(recipe: Recipe, one_test: bool) -> str:
     lines = ''
     for split in ('train', 'val', 'test'):
         settings = f'batch_size={recipe.batch}, ' if split == 'train' else ''
         settings += f'num_workers={recipe.workers}, '
+        if split == 'test' and one_test:
+            lines += 'test_dataloader = val_dataloader\n'
+            continue
         lines += (
             f"{split}_dataloader = dict({settings}dataset=dict(ann_file='{{{{ fileDirname }}}}/{split}.txt', **data))\n"
         )
@@ -71,17 +76,30 @@ def _backbone(weights: Path | None) -> str:
 
 
 def detector_config(
-    labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None, anchors: list[str] | None = None
+    labels: Labels,
+    format: str,
+    base: str,
+    recipe: Recipe,
+    weights: Path | None,
+    one_test: bool,
+    rename: dict[str, str] | None = None,
+    anchors: list[str] | None = None,
 ) -> str:
-    """The config of a detector; ``anchors`` are the lines of an anchor generator."""
-    data = f'data = dict(data_root=data_root, format={format!r}, metainfo=dict(classes=classes))\n'
+    """The config of a detector; ``anchors`` are the lines of an anchor generator.
+
+    With ``one_test`` validation and test have the same pictures.
+    """
+    renamed = f', rename={rename!r}' if rename else ''
+    data = f'data = dict(data_root=data_root, format={format!r}{renamed}, metainfo=dict(classes=classes))\n'
     fitted = [f'        {line}' for line in anchors or ()]
     model = ['', 'model = dict(', f'    backbone=dict({_backbone(weights)}),', '    bbox_head=dict(']
     model += [f'        num_classes={len(labels.classes)},', *fitted, '    ),', ')', '']
-    return _head(labels, base) + data + _loaders(recipe) + '\n'.join(model) + _schedule(recipe)
+    return _head(labels, base) + data + _loaders(recipe, one_test) + '\n'.join(model) + _schedule(recipe)
 
 
-def classifier_config(labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None) -> str:
+def classifier_config(
+    labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None, one_test: bool
+) -> str:
     """The config of a classifier; top-5 is measured where there are more than five classes."""
     number, topk = len(labels.classes), (1, 5) if len(labels.classes) > 5 else (1,)
     data = "data = dict(data_root=data_root, data_prefix='', metainfo=dict(classes=classes))\n"
@@ -93,4 +111,4 @@ def classifier_config(labels: Labels, format: str, base: str, recipe: Recipe, we
         'test_evaluator = val_evaluator',
         '',
     ]
-    return _head(labels, base) + data + _loaders(recipe) + '\n'.join(model) + _schedule(recipe)
+    return _head(labels, base) + data + _loaders(recipe, one_test) + '\n'.join(model) + _schedule(recipe)

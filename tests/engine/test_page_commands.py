@@ -26,6 +26,7 @@ PLACEHOLDERS = {
     'docs/reliability.md': dict(CONFIG='configs/ssd_menet228_shapes.py'),
     'docs/report.md': dict(CONFIG='configs/ssd_menet228_voc.py', CHECKPOINT='work_dirs/ssd_menet228_voc/epoch_240.pth'),
     'docs/training.md': dict(
+        **{'menet108_in1k.py CHECKPOINT': 'menet108_in1k.py work_dirs/weights/menet108.pth'},
         CONFIG='configs/ssd_menet228_voc.py',
         CHECKPOINT='work_dirs/ssd_menet228_voc/epoch_240.pth',
         GPUS='2',
@@ -184,12 +185,13 @@ def write_imagenet(shapes: Path, folder: Path) -> None:
     for split in ('train', 'val'):
         for label in range(1000):
             (folder / split / f'n{label:08}').mkdir(parents=True)
-    pictures = sorted((shapes / 'VOC2007/JPEGImages').iterdir())
-    for index, picture in enumerate(pictures[:8]):
-        for split in ('train', 'val'):
-            shutil.copy(picture, folder / split / f'n{index % 2:08}')
-    lines = [f'{path.relative_to(folder / "val")} {path.parent.name[-1]}' for path in sorted(folder.glob('val/*/*'))]
-    (folder / 'val.txt').write_text('\n'.join(lines) + '\n')
+    (folder / 'images').mkdir()
+    lines = []
+    for index, picture in enumerate(sorted((shapes / 'VOC2007/JPEGImages').iterdir())[:8]):
+        for target in (f'train/n{index % 2:08}', f'val/n{index % 2:08}', 'images'):
+            shutil.copy(picture, folder / target)
+        lines.append(f'{picture.name} {index % 2}\n')
+    (folder / 'val.txt').write_text(''.join(lines))
 
 
 def write_mine(shapes: Path, folder: Path) -> None:
@@ -266,7 +268,7 @@ def test_commands_of_a_page_run(page, furnished, command, tmp_path):
     reader = Reader(tmp_path, command, furnished)
     for line in COMMANDS[page]:
         for word, value in PLACEHOLDERS.get(page, {}).items():
-            line = re.sub(rf'(?<![\w=]){word}(?!\w|=)|(?<==){word}(?!\w)', value, line)
+            line = re.sub(rf'(?<!\w){word}(?![\w=])', value, line)
         line = re.sub(r' \[options of \w+\.py\]', '', line)
         if line.startswith('make quickstart'):
             plan = subprocess.run(

@@ -1,6 +1,7 @@
 """What tools/new_project.py writes, and what it refuses; tests/engine/test_projects.py runs the commands that follow."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ def test_what_is_written_fits_the_data(tool_here, labelled_sets, tmp_path):
     )
     (config,) = (tmp_path / 'mine').glob('*.py')
     cfg = Config.fromfile(config)
-    lists = {split: (tmp_path / f'mine/{split}.txt').read_text().splitlines() for split in ('train', 'val', 'test')}
+    lists = {split: (tmp_path / f'mine/{split}.txt').read_text().splitlines() for split in ('train', 'val')}
     assert len(lists['train']) == 9
     assert len(lists['val']) == 3
-    assert lists['test'] == lists['val']
+    assert cfg.test_dataloader.dataset.ann_file == cfg.val_dataloader.dataset.ann_file
+    assert 'test: the same pictures as val' in said
+    # What has just been made is not accused of testing on one set twice.
+    assert 'two splits' not in tool_here('check_data.py', tmp_path / 'mine/mine.py')
     assert not set(lists['train']) & set(lists['val'])
     assert all((labelled_sets / 'yolo' / name).is_file() for name in lists['train'])
     assert cfg.model.backbone.arch == '108-8x1-g3'
@@ -34,6 +38,8 @@ def test_what_is_written_fits_the_data(tool_here, labelled_sets, tmp_path):
         'train.py',
         'test.py',
         'export.py',
+        'report.py',
+        'infer.py',
     ]
 
 
@@ -106,3 +112,24 @@ def test_small_boxes_get_a_finer_map(tool_here, labelled_sets, tmp_path, side, f
     model = Config.fromfile(tmp_path / 'mine/mine.py').model
     assert model.backbone.out_indices == ((0, 1, 2) if finer else (1, 2))
     assert model.bbox_head.anchor_generator.strides[0] == (8 if finer else 16)
+
+
+def test_a_class_in_two_spellings_is_said_and_becomes_one(tool_here, labelled_sets, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(labelled_sets / 'yolo', root)
+    names = next(root.glob('*.y*ml'))
+    names.write_text(names.read_text().replace('traffic light', 'Été'))
+    said = tool_here('new_project.py', root, '--out', tmp_path / 'two')
+    option = re.search(r"--rename '?(\w+=\w+)'? makes them one", said)[1]
+    assert option in ('Été=été', 'été=Été')
+    assert 'makes them one' not in tool_here('new_project.py', root, '--out', tmp_path / 'one', '--rename', option)
+    cfg = Config.fromfile(tmp_path / 'one/one.py')
+    kept = option.partition('=')[2]
+    assert cfg.train_dataloader.dataset.metainfo.classes == tuple(sorted(["o'clock", kept, '猫']))
+    before, after = (read_labels(root, 'yolo', rename)[0].counts() for rename in (None, dict([option.split('=')])))
+    assert after[kept] == before['Été'] + before['été'] > before[kept]
+    assert 'another spelling' not in tool_here('check_data.py', tmp_path / 'one/one.py')
+    for words, text in ((['Auto=car'], "no class 'Auto' to rename"), (['Auto'], 'takes pairs')):
+        with pytest.raises(SystemExit, match=text):
+            tool_here('new_project.py', root, '--out', tmp_path / 'none', '--rename', *words)
+    assert not (tmp_path / 'none').exists()

@@ -187,7 +187,7 @@ def _read_coco(leaf: dict, root: Path, source: Path) -> Part:
 
 
 def _read_boxes(leaf: dict, root: Path, source: Path) -> Part:
-    labels, _ = read_labels(root, leaf.get('format', 'auto'))
+    labels, _ = read_labels(root, leaf.get('format', 'auto'), leaf.get('rename'))
     ids = list(labels.pictures)
     if leaf.get('ann_file'):
         try:

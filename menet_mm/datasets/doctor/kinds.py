@@ -75,6 +75,14 @@ def _nearest(name: str, classes: list[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+def spelt_alike(names: list[str], counts: Counter) -> dict[str, str]:
+    """Names that differ from a more frequent one in case and blanks alone, and that one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names, key=lambda name: (-counts[name], name)):
+        alike[name.strip().casefold()].append(name)
+    return {other: group[0] for group in alike.values() for other in group[1:]}
+
+
 def _counts(exam: Exam, split: str) -> Counter:
     return exam.parts[split].labels.counts()
 
@@ -88,10 +96,11 @@ def _unknown_classes(exam: Exam) -> Cases:
 
 def _misspelt_classes(exam: Exam) -> Cases:
     for split in exam.parts:
-        for name, number in _counts(exam, split).items():
+        counts = _counts(exam, split)
+        pairs = spelt_alike(exam.classes, sum((_counts(exam, part) for part in exam.parts), Counter()))
+        for name, number in counts.items():
             others = [known for known in exam.classes if known != name]
-            same = [known for known in others if known.strip().casefold() == name.strip().casefold()]
-            near = same[0] if same else name not in exam.classes and _nearest(name, others)
+            near = pairs.get(name) or (name not in exam.classes and _nearest(name, others))
             if near:
                 yield Case(split, f'{number} of {name!r}: {near!r} is meant?')
 
@@ -214,7 +223,7 @@ KINDS: list[tuple[str, str, str, str, Callable[[Exam], Cases]]] = [
     ('no objects', 'error', 'splits have nothing to learn or measure', 'Look at the annotations and at metainfo.classes.', _nothing_at_all),
     ('same picture in two splits', 'error', 'pictures are in two splits', 'Results would flatter: keep them in one.', _same_in_two_splits),
     ('listed twice', 'error', 'pictures stand twice in a list', 'They would count twice.', _listed_twice),
-    ('class misspelt', 'warning', 'classes in another spelling', 'Objects of a name that the config lacks are left out.', _misspelt_classes),
+    ('class misspelt', 'warning', 'classes in another spelling', 'Correct the labels, or make them one with tools/new_project.py --rename OLD=NEW; what a config does not name is left out.', _misspelt_classes),
     ('class unknown', 'warning', 'classes that the config does not name', 'Their objects are left out.', _unknown_classes),
     ('class absent', 'warning', 'classes without objects', 'Their AP is not measured, or they are not learnt.', _absent_classes),
     ('size differs', 'warning', 'annotations give another size than the picture has', 'Is the annotation of another picture?', of_files(size_differs)),
