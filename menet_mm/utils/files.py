@@ -1,5 +1,6 @@
 """Files and folders that appear complete at the end of a block, or not at all: on a full disk, or when the process is killed."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ def atomic_path(path: str | Path, option: str | None = None) -> Iterator[Path]:
             yield folder / Path(path).name
     except OSError as error:
         if option:
-            sentence = f'{path} cannot be written ({error.strerror}): make room, or give another {option}'
-            raise InputError(sentence) from None
+            hint = 'make room, or give' if error.errno in (errno.ENOSPC, errno.EDQUOT) else 'give'
+            raise InputError(f'{path} cannot be written ({error.strerror}): {hint} another {option}') from None
         if '.partial' in str(error.filename):
             error.filename = str(path)  # the name that the user knows
         raise

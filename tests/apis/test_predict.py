@@ -1,6 +1,7 @@
 """Pictures of a user through a model that is no more than a function."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -105,8 +106,14 @@ def test_what_cannot_be_done_is_said_before_the_model_is_loaded(folder, tmp_path
 def test_a_drawing_that_cannot_be_written_is_said(folder, tmp_path):
     picture = next((folder / 'deeper').iterdir())
     (tmp_path / 'out' / picture.name).mkdir(parents=True)  # a folder where the drawing would go
-    with pytest.raises(InputError, match=f'{picture.name} cannot be written .*: make room, or give another'):
+    with pytest.raises(InputError, match=f'{picture.name} cannot be written .*: give another --out'):
         predict_folder(model(NOTHING), [str(picture)], tmp_path / 'out')
+
+
+def test_a_read_only_folder_is_met_before_the_model(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path)  # root may write everywhere
+    with pytest.raises(InputError, match='is read-only; give another folder'):
+        predict_folder(lambda: pytest.fail('loaded'), [str(folder)], tmp_path / 'new/out')
 
 
 def test_globs_and_files(folder):

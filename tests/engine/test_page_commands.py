@@ -263,6 +263,7 @@ def furnished(home, command, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.export
+@pytest.mark.timeout(1500)  # one page has twenty commands
 @pytest.mark.parametrize('page', [page for page, lines in COMMANDS.items() if not all(map(needs, lines))])
 def test_commands_of_a_page_run(page, furnished, command, tmp_path):
     reader = Reader(tmp_path, command, furnished)
