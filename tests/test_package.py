@@ -133,7 +133,7 @@ def test_files_and_functions_are_small():
 
 def test_the_package_does_not_grow():
     """Whoever adds a feature says how many lines it takes by raising the bound."""
-    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 13100
+    assert sum(len(path.read_text().splitlines()) for path in INSTALLED) <= 13190
 
 
 def test_tools_of_users_are_installed():

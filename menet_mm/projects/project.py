@@ -77,19 +77,12 @@ def make_project(
         raise InputError(f'--out {out} must have no quotes or backslashes in its path')
     if weights:
         _check_weights(weights, arch)
-    labels, format = read_labels(data.resolve(), format, rename)
-    labels.check()
-    if rename and format == 'folders':
-        raise InputError('--rename is for labels of boxes: give the folders of pictures other names')
+    labels, format = _read(data, format, rename)
     base = find_config(f'{arch}_finetune' if format == 'folders' else f'ssd_{arch}_finetune').stem
     usable = check_pictures(labels)
     splits, origin = choose_splits(labels, val, seed)
     splits = {split: [name for name in ids if name in usable] for split, ids in splits.items()}
     lines = [f'{format}: {len(labels.pictures)} pictures, {len(labels.classes)} classes; {origin}', *labels.said()]
-    lines += [
-        f'classes {other!r} and {name!r} differ in spelling alone: --rename {shlex.quote(f"{other}={name}")} makes them one'
-        for other, name in spelt_alike(labels.classes, labels.counts()).items()
-    ]
     lines += _describe(labels, splits)
     if len(splits['train']) < 2:
         raise InputError(f'{len(splits["train"])} pictures are too few to train on: label more')
@@ -111,6 +104,13 @@ def make_project(
         checkpoint = f'work_dirs/{name}/$(cat work_dirs/{name}/last_checkpoint)'
         write_text(folder / 'README.md', README.format(name=name, title=out.name, checkpoint=checkpoint, origin=origin))
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
+
+
+def _read(data: Path, format: str, rename: dict[str, str] | None) -> tuple[Labels, str]:
+    labels, format = read_labels(data.resolve(), format, rename)
+    if rename and format == 'folders':
+        raise InputError('--rename is for labels of boxes: give the folders of pictures other names')
+    return labels.check(), format
 
 
 def _check_weights(path: Path, arch: str) -> None:
@@ -144,8 +144,11 @@ def check_pictures(labels: Labels) -> set[str]:
 
 
 def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
-    """One line a split with its objects by class, and one for each split that lacks classes."""
-    lines = []
+    """One line for two spellings, one a split with its objects by class, and one for each split that lacks classes."""
+    lines = [
+        f'classes {other!r} and {name!r} differ in spelling alone: --rename {shlex.quote(f"{other}={name}")} makes them one'
+        for other, name in spelt_alike(labels.classes, labels.counts()).items()
+    ]
     for split, ids in splits.items():
         if split == 'test' and ids == splits['val']:
             lines.append('test: the same pictures as val; the best epoch is chosen on them, so its figures flatter')
