@@ -162,8 +162,13 @@ def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
     train, held_out = set(splits['train']), {*splits['val'], *splits['test']}
     if both := train & held_out:
         lines.append(f'{len(both)} pictures are trained on and tested on (the first: {min(both)})')
-    groups = [group for group in map(set, group_copies(labels)) if group & train]
-    if near := {name for group in groups for name in group & held_out} - both:
+    groups = [set(group) for group in group_copies(labels) if len(group) > 1]
+    if groups:
+        more, first = sum(map(len, groups)) - len(groups), min(min(group) for group in groups)
+        lines.append(
+            f'pictures are nearly the same as another one: {more} (the first: {first}); tools/check_data.py shows them'
+        )
+    if near := {name for group in groups if group & train for name in group & held_out} - both:
         lines.append(
             f'{len(near)} pictures are tested on, of which nearly the same one is trained on (the first: {min(near)})'
         )

@@ -133,3 +133,15 @@ def test_a_class_in_two_spellings_is_said_and_becomes_one(tool_here, labelled_se
         with pytest.raises(SystemExit, match=text):
             tool_here('new_project.py', root, '--out', tmp_path / 'none', '--rename', *words)
     assert not (tmp_path / 'none').exists()
+
+
+def test_copies_are_said_and_stay_together(tool_here, labelled_sets, tmp_path):
+    root = tmp_path / 'data'
+    shutil.copytree(labelled_sets / 'yolo', root)
+    stem = next(root.rglob('*.jpg')).stem
+    for path in list(root.rglob(f'{stem}.*')):
+        shutil.copy(path, path.with_stem('another'))
+    said = tool_here('new_project.py', root, '--out', tmp_path / 'mine')
+    assert 'nearly the same as another one: 1 (the first: ' in said
+    lists = [(tmp_path / 'mine' / f'{split}.txt').read_text() for split in ('train', 'val')]
+    assert sum(stem in text and 'another' in text for text in lists) == 1
