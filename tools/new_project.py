@@ -40,8 +40,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     rename = dict(pair.partition('=')[::2] for pair in args.rename)
-    if not all(rename) or not all(rename.values()):
-        raise InputError(f'--rename takes pairs such as Helmet=helmet, but got {" ".join(args.rename)}')
+    if not all(rename) or not all(rename.values()) or len(rename) < len(args.rename):
+        raise InputError(f'--rename takes pairs such as Helmet=helmet, each name once, but got {" ".join(args.rename)}')
     if not args.data.is_dir():
         raise InputError(f'no data set: {args.data} is no folder; give the folder that pictures and labels lie in')
 

@@ -32,7 +32,8 @@ def predict_folder(
     check_arguments(score_thr, table)
     if out and out.exists() and not out.is_dir():
         raise InputError(f'--out {out} is a file: give a folder')
-    if out and not os.access(there := next(path for path in (out, *out.absolute().parents) if path.exists()), os.W_OK):
+    there = out and next(path for path in (out, *out.absolute().parents) if path.exists())
+    if there and not os.access(there, os.W_OK):
         raise InputError(f'--out {out} cannot be written: {there} is read-only; give another folder')
     targets, others = find_images(images)
     if out and {path.resolve() for path in targets} & {(out / target).resolve() for target in targets.values()}:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -26,6 +28,12 @@ def seed_generators(*place: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def _say_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # In a worker: multiprocessing's thread that hands over tensors meets these when the run ends, which says by itself why.
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
 class Draws:
     """Loads the items of a data set for a ``DataLoader``; the numbers of each are a function of (seed, epoch, index).
 
@@ -43,6 +51,8 @@ class Draws:
         self.loading = torch.full((max(1, workers), 2), -1).share_memory_()
 
     def __call__(self, indices: list[int]) -> list:
+        if get_worker_info():
+            sys.excepthook = _say_unless_cut_off
         return [self._draw(index) for index in indices]
 
     def _draw(self, index: int) -> object:

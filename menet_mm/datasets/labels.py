@@ -5,7 +5,7 @@ Readers and writers of it are in ``formats/``, one file a format; :class:`~menet
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,9 +88,7 @@ class Labels:
         """
         for name in names:
             if name not in self.classes:
-                raise InputError(
-                    f'no class {name!r} to rename in {self.root}: it has {", ".join(map(repr, self.classes))}'
-                )
+                raise InputError(f'no class {name!r} to rename: give one that there is, of {", ".join(self.classes)}')
         for picture in self.pictures.values():
             picture.label = names.get(picture.label, picture.label)
             for box in picture.boxes:
@@ -146,3 +144,11 @@ class Labels:
                 if found:
                     return found[0]
         raise InputError(f'{where}: no labelled picture {text!r} in {self.root}: restore it or take the line out')
+
+
+def spelt_alike(names: list[str], counts: Counter) -> dict[str, str]:
+    """Names that differ from a more frequent one in case and blanks alone, and that one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names, key=lambda name: (-counts[name], name)):
+        alike[name.strip().casefold()].append(name)
+    return {other: group[0] for group in alike.values() for other in group[1:]}

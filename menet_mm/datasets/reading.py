@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from menet_mm.datasets.formats import class_folders, coco_json, csv_boxes, labelme, pascal_voc, yolo
@@ -32,7 +31,7 @@ def recognise(files: Files) -> str:
     return found[0]
 
 
-def read_labels(root: str | Path, format: str = 'auto', rename: Mapping[str, str] | None = None) -> tuple[Labels, str]:
+def read_labels(root: str | Path, format: str = 'auto', rename: dict[str, str] | None = None) -> tuple[Labels, str]:
     """Read a folder of pictures and labels; returns the set, with its ``errors`` and ``notes``, and the name of the format.
 
     ``rename`` gives classes of the files other names.

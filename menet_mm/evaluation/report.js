@@ -27,5 +27,9 @@ for (const plot of document.querySelectorAll('.plots svg')) {
   const zoom = () => plot.setAttribute('aria-pressed', plot.classList.toggle('zoomed'));
   for (const [name, value] of Object.entries({ role: 'button', tabindex: 0, 'aria-pressed': false, 'aria-label': 'enlarge this plot' })) plot.setAttribute(name, value);
   plot.addEventListener('click', zoom);
-  plot.addEventListener('keydown', event => event.key === 'Enter' && zoom());
+  plot.addEventListener('keydown', event => {
+    if (event.key !== 'Enter' && event.key !== ' ') return;
+    event.preventDefault();
+    zoom();
+  });
 }

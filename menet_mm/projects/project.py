@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,14 +13,13 @@ from mmengine.logging import MMLogger
 from rich.progress import track
 
 from menet_mm.checkpoints import read_checkpoint
-from menet_mm.datasets.doctor.kinds import spelt_alike
 from menet_mm.datasets.formats.files import as_labelled, read_header
-from menet_mm.datasets.labels import Labels
+from menet_mm.datasets.labels import Labels, spelt_alike
 from menet_mm.datasets.reading import read_labels
 from menet_mm.datasets.splits import choose_splits, group_copies
 from menet_mm.errors import InputError
 from menet_mm.projects.recipe import Recipe, fit_recipe
-from menet_mm.projects.text import README, classifier_config, detector_config
+from menet_mm.projects.text import README, Content, classifier_config, detector_config
 from menet_mm.utils.config import find_config, read_config
 from menet_mm.utils.files import atomic_path, write_text
 from menet_mm.utils.pictures import find_defect
@@ -89,18 +88,17 @@ def make_project(
     task = 'classifier' if format == 'folders' else 'detector'
     recipe = fit_recipe(len(splits['train']), task, torch.cuda.is_available())
     if not weights:
-        lines.append(
-            'without --weights the network starts from random numbers, and needs many more pictures: docs/weights.md has some'
-        )
+        lines.append('without --weights the network needs many more pictures: docs/weights.md says where to get some')
     name = re.sub(r'\W+', '_', out.resolve().name)
     with atomic_path(out, '--out') as folder:
         folder.mkdir()
         _write_lists(folder, labels, splits, task)
-        given = (labels, format, base, recipe, weights and weights.resolve(), splits['test'] == splits['val'])
+        one_test = splits['test'] == splits['val']
+        content = Content(labels, format, base, recipe, weights and weights.resolve(), one_test, rename)
         if task == 'classifier':
-            write_text(folder / f'{name}.py', classifier_config(*given))
+            write_text(folder / f'{name}.py', classifier_config(content))
         else:
-            lines += _write_detector(folder / f'{name}.py', *given, rename)
+            lines += _write_detector(folder / f'{name}.py', content)
         checkpoint = f'work_dirs/{name}/$(cat work_dirs/{name}/last_checkpoint)'
         write_text(folder / 'README.md', README.format(name=name, title=out.name, checkpoint=checkpoint, origin=origin))
     return Project(out / f'{name}.py', checkpoint, [*lines, _say_recipe(recipe)])
@@ -165,9 +163,7 @@ def _describe(labels: Labels, splits: dict[str, list[str]]) -> list[str]:
     groups = [set(group) for group in group_copies(labels) if len(group) > 1]
     if groups:
         more, first = sum(map(len, groups)) - len(groups), min(min(group) for group in groups)
-        lines.append(
-            f'pictures are nearly the same as another one: {more} (the first: {first}); tools/check_data.py shows them'
-        )
+        lines.append(f'pictures are nearly the same as another one: {more} (the first: {first})')
     if near := {name for group in groups if group & train for name in group & held_out} - both:
         lines.append(
             f'{len(near)} pictures are tested on, of which nearly the same one is trained on (the first: {min(near)})'
@@ -184,26 +180,16 @@ def _write_lists(folder: Path, labels: Labels, splits: dict[str, list[str]], tas
         write_text(folder / f'{split}.txt', ''.join(f'{line}\n' for line in lines))
 
 
-def _write_detector(
-    path: Path,
-    labels: Labels,
-    format: str,
-    base: str,
-    recipe: Recipe,
-    weights: Path | None,
-    one_test: bool,
-    rename: dict[str, str] | None,
-) -> list[str]:
+def _write_detector(path: Path, content: Content) -> list[str]:
     """Write a detector's config with fitted anchors, and with a finer map if its boxes need one; returns what to say."""
-    given = (recipe, weights, one_test, rename)
-    write_text(path, detector_config(labels, format, base, *given))
+    write_text(path, detector_config(content))
     anchors, missed, said = _fit(path)
     if missed > TOO_MANY:
-        base = base.replace('_finetune', '_s8_finetune')
-        write_text(path, detector_config(labels, format, base, *given))
+        content = replace(content, base=content.base.replace('_finetune', '_s8_finetune'))
+        write_text(path, detector_config(content))
         anchors, _, more = _fit(path)
         said += ['these boxes are small: a map of stride 8 is added for them', *more]
-    write_text(path, detector_config(labels, format, base, *given, anchors))
+    write_text(path, detector_config(content, anchors))
     return said
 
 

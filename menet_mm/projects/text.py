@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from menet_mm.datasets.labels import Labels
@@ -49,66 +50,72 @@ custom_hooks = [
 """
 
 
-def _head(labels: Labels, base: str) -> str:
-    return HEAD.format(base=base, root=str(labels.root), classes=tuple(labels.classes))
+@dataclass
+class Content:
+    """What a project's config says.
+
+    Attributes:
+        labels, format: the set, and the form that it was read from.
+        base: the config that is inherited.
+        recipe: batch, epochs and what depends on them.
+        weights: ImageNet weights, if there are some.
+        one_test: validation and test have the same pictures.
+        rename: other names for classes of the labels.
+    """
+
+    labels: Labels
+    format: str
+    base: str
+    recipe: Recipe
+    weights: Path | None
+    one_test: bool
+    rename: dict[str, str] | None = None
+
+
+def _head(content: Content) -> str:
+    labels = content.labels
+    return HEAD.format(base=content.base, root=str(labels.root), classes=tuple(labels.classes))
 
 
 def _schedule(recipe: Recipe) -> str:
     return SCHEDULE.format(**vars(recipe))
 
 
-def _loaders(recipe: Recipe, one_test: bool) -> str:
+def _loaders(content: Content) -> str:
     lines = ''
-    for split in ('train', 'val', 'test'):
-        settings = f'batch_size={recipe.batch}, ' if split == 'train' else ''
-        settings += f'num_workers={recipe.workers}, '
-        if split == 'test' and one_test:
-            lines += 'test_dataloader = val_dataloader\n'
-            continue
+    for split in ('train', 'val') if content.one_test else ('train', 'val', 'test'):
+        settings = f'batch_size={content.recipe.batch}, ' if split == 'train' else ''
+        settings += f'num_workers={content.recipe.workers}, '
         lines += (
             f"{split}_dataloader = dict({settings}dataset=dict(ann_file='{{{{ fileDirname }}}}/{split}.txt', **data))\n"
         )
-    return lines
+    return lines + ('test_dataloader = val_dataloader\n' if content.one_test else '')
 
 
 def _backbone(weights: Path | None) -> str:
     return f'init_cfg=dict(checkpoint={str(weights)!r})' if weights else 'init_cfg=None, frozen_stages=-1'
 
 
-def detector_config(
-    labels: Labels,
-    format: str,
-    base: str,
-    recipe: Recipe,
-    weights: Path | None,
-    one_test: bool,
-    rename: dict[str, str] | None = None,
-    anchors: list[str] | None = None,
-) -> str:
-    """The config of a detector; ``anchors`` are the lines of an anchor generator.
-
-    With ``one_test`` validation and test have the same pictures.
-    """
-    renamed = f', rename={rename!r}' if rename else ''
-    data = f'data = dict(data_root=data_root, format={format!r}{renamed}, metainfo=dict(classes=classes))\n'
+def detector_config(content: Content, anchors: list[str] | None = None) -> str:
+    """The config of a detector; ``anchors`` are the lines of an anchor generator."""
+    renamed = f', rename={content.rename!r}' if content.rename else ''
+    data = f'data = dict(data_root=data_root, format={content.format!r}{renamed}, metainfo=dict(classes=classes))\n'
     fitted = [f'        {line}' for line in anchors or ()]
-    model = ['', 'model = dict(', f'    backbone=dict({_backbone(weights)}),', '    bbox_head=dict(']
-    model += [f'        num_classes={len(labels.classes)},', *fitted, '    ),', ')', '']
-    return _head(labels, base) + data + _loaders(recipe, one_test) + '\n'.join(model) + _schedule(recipe)
+    model = ['', 'model = dict(', f'    backbone=dict({_backbone(content.weights)}),', '    bbox_head=dict(']
+    model += [f'        num_classes={len(content.labels.classes)},', *fitted, '    ),', ')', '']
+    return _head(content) + data + _loaders(content) + '\n'.join(model) + _schedule(content.recipe)
 
 
-def classifier_config(
-    labels: Labels, format: str, base: str, recipe: Recipe, weights: Path | None, one_test: bool
-) -> str:
+def classifier_config(content: Content) -> str:
     """The config of a classifier; top-5 is measured where there are more than five classes."""
-    number, topk = len(labels.classes), (1, 5) if len(labels.classes) > 5 else (1,)
+    number, topk = len(content.labels.classes), (1, 5) if len(content.labels.classes) > 5 else (1,)
     data = "data = dict(data_root=data_root, data_prefix='', metainfo=dict(classes=classes))\n"
     model = [
         '',
         f'data_preprocessor = dict(num_classes={number})',
-        f'model = dict(backbone=dict({_backbone(weights)}), head=dict(num_classes={number}, topk={topk}))',
+        f'model = dict(backbone=dict({_backbone(content.weights)}), head=dict(num_classes={number}, topk={topk}))',
         f'val_evaluator = dict(topk={topk})',
         'test_evaluator = val_evaluator',
         '',
     ]
-    return _head(labels, base) + data + _loaders(recipe, one_test) + '\n'.join(model) + _schedule(recipe)
+    return _head(content) + data + _loaders(content) + '\n'.join(model) + _schedule(content.recipe)

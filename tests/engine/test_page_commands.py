@@ -1,6 +1,6 @@
 """Every command on the pages, in their order, in a folder that looks like the reader's; or ABSENT says what it needs.
 
-Trainings are cut to an epoch on a dozen generated pictures. Nothing else of a command is changed.
+Trainings are cut to an epoch of small batches without workers, sets to a dozen generated pictures. Nothing else is changed.
 """
 
 import os
@@ -46,7 +46,7 @@ ABSENT = {
         'python -m zipfile -e hymenoptera_data.zip',
         'python tools/convert_checkpoint.py $PLACE',
     ),
-    'a download of a gigabyte': (
+    'data that is downloaded': (
         'python -m studies.subsets ',
         'python -m studies studies/configs/tiny_imagenet_100.py --jobs',
         'python -m studies studies/configs/tiny_imagenet_100.py --models',
@@ -96,9 +96,7 @@ class Reader:
         line = re.sub(r'\$\(cat (\S+)\)', lambda match: (self.folder / match[1]).read_text(), line)
         words = shlex.split(line, comments=True)
         self.bring_checkpoints(words)
-        if (
-            words[1:2] in (['tools/train.py'], ['tools/dist_train.sh']) and '--resume' not in words
-        ):  # readers choose one of a page's trainings
+        if is_training(words[:2]) and '--resume' not in words:  # readers choose one of a page's trainings
             shutil.rmtree(self.folder / 'work_dirs' / Path(words[2]).stem, ignore_errors=True)
         if words[1:2] == ['tools/demo.py']:
             with socket.socket() as free:
@@ -146,11 +144,15 @@ class Reader:
         return work_dir / (work_dir / 'last_checkpoint').read_text()
 
 
+def is_training(words: list[str]) -> bool:
+    return words[-1:] in (['tools/train.py'], ['tools/dist_train.sh'])
+
+
 def shorten(words: list[str], tool: str) -> list[str]:
     """Let a training take an epoch of small batches, and draw few pictures."""
     if tool.endswith('make_shapes.py'):
         return [*words, '--train', '12', '--test', '6']
-    if not tool.endswith(('/train.py', '/dist_train.sh')):
+    if not is_training([tool]):
         return words
     cut = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=2']
     cut += [f'{split}_dataloader.num_workers=0' for split in ('train', 'val')]

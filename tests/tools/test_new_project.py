@@ -120,6 +120,11 @@ def test_a_class_in_two_spellings_is_said_and_becomes_one(tool_here, labelled_se
     names = next(root.glob('*.y*ml'))
     names.write_text(names.read_text().replace('traffic light', 'Été'))
     said = tool_here('new_project.py', root, '--out', tmp_path / 'two')
+    # Of a pair, the rarer name is the one to change, for the check, too.
+    rarer, other = re.search(r'--rename .?(\w+)=(\w+)', said).groups()
+    accused = tool_here('check_data.py', root)
+    assert f'{rarer!r}: {other!r} is meant' in accused
+    assert f'{other!r}: {rarer!r} is meant' not in accused
     option = re.search(r"--rename '?(\w+=\w+)'? makes them one", said)[1]
     assert option in ('Été=été', 'été=Été')
     assert 'makes them one' not in tool_here('new_project.py', root, '--out', tmp_path / 'one', '--rename', option)
@@ -129,7 +134,11 @@ def test_a_class_in_two_spellings_is_said_and_becomes_one(tool_here, labelled_se
     before, after = (read_labels(root, 'yolo', rename)[0].counts() for rename in (None, dict([option.split('=')])))
     assert after[kept] == before['Été'] + before['été'] > before[kept]
     assert 'another spelling' not in tool_here('check_data.py', tmp_path / 'one/one.py')
-    for words, text in ((['Auto=car'], "no class 'Auto' to rename"), (['Auto'], 'takes pairs')):
+    for words, text in (
+        (['Auto=car'], "no class 'Auto' to rename"),
+        (['Auto'], 'takes pairs'),
+        (['a=b', 'a=c'], 'each name once'),
+    ):
         with pytest.raises(SystemExit, match=text):
             tool_here('new_project.py', root, '--out', tmp_path / 'none', '--rename', *words)
     assert not (tmp_path / 'none').exists()

@@ -36,7 +36,7 @@ from menet_mm.datasets.doctor.cases import (
     wrong_ending,
 )
 from menet_mm.datasets.doctor.examine import Exam
-from menet_mm.datasets.labels import Box, Labels
+from menet_mm.datasets.labels import Box, Labels, spelt_alike
 from menet_mm.datasets.splits import group_copies
 
 SAME = 0.999  # IoU of boxes that are one
@@ -75,14 +75,6 @@ def _nearest(name: str, classes: list[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def spelt_alike(names: list[str], counts: Counter) -> dict[str, str]:
-    """Names that differ from a more frequent one in case and blanks alone, and that one."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names, key=lambda name: (-counts[name], name)):
-        alike[name.strip().casefold()].append(name)
-    return {other: group[0] for group in alike.values() for other in group[1:]}
-
-
 def _counts(exam: Exam, split: str) -> Counter:
     return exam.parts[split].labels.counts()
 
@@ -95,10 +87,9 @@ def _unknown_classes(exam: Exam) -> Cases:
 
 
 def _misspelt_classes(exam: Exam) -> Cases:
+    pairs = spelt_alike(exam.classes, sum((_counts(exam, split) for split in exam.parts), Counter()))
     for split in exam.parts:
-        counts = _counts(exam, split)
-        pairs = spelt_alike(exam.classes, sum((_counts(exam, part) for part in exam.parts), Counter()))
-        for name, number in counts.items():
+        for name, number in _counts(exam, split).items():
             others = [known for known in exam.classes if known != name]
             near = pairs.get(name) or (name not in exam.classes and _nearest(name, others))
             if near:
